@@ -10,6 +10,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -49,21 +50,20 @@ On Debian and Ubuntu: apt-get install python3-venv. Elsewhere install pip or uv.
 UV_VARIABLES = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE", "timeout": "UV_HTTP_TIMEOUT"}
 
 
-def main(argv: list[str]) -> int:
-    """Prepare `.venv`, then become hatch; returns only if there is nothing to become."""
+def main(argv: list[str]) -> NoReturn:
+    """Prepare `.venv`, then become hatch."""
     if not argv or argv[0] in {"-h", "--help", "help"}:
         print(USAGE, end="")
-        return 0
+        sys.exit(0)
     command, *arguments = argv
     if command not in COMMANDS:
         print(f"dev.py: no command {command!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
+        sys.exit(2)
     if not _is_ready():
         _install()
     environ = _environ()
     hatch = VENV / "bin" / "hatch"
     os.chdir(ROOT)
-    sys.stdout.flush()
     os.execve(hatch, [str(hatch), *COMMANDS[command], *arguments], environ)
 
 
@@ -127,6 +127,6 @@ def _pip_settings() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this has not installed anything yet
         sys.exit(f"dev.py: anypool needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}")
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -1,0 +1,151 @@
+"""What a type checker infers from the public API: checked by mypy and pyright, never run."""
+
+from collections.abc import Awaitable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future
+from pathlib import Path
+from typing import assert_type
+
+from anypool import (
+    Amap,
+    AnypoolError,
+    Imap,
+    Ismap,
+    Map,
+    Pool,
+    PoolClosed,
+    ProcessPool,
+    RemoteError,
+    Result,
+    SerialPool,
+    Smap,
+    TaskTimeout,
+    ThreadPool,
+    Uimap,
+    Unserializable,
+    WorkerLost,
+    get_pool,
+)
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def label(x: int, text: str) -> str:
+    return f"{x} {text}"
+
+
+def area(path: Path, width: float, *, scale: int = 1) -> float:
+    return len(path.parts) * width * scale
+
+
+def say(text: str) -> None:
+    print(text)
+
+
+xs = [1, 2, 3]
+texts = ["a", "b", "c"]
+pairs = [(1, "a"), (2, "b")]
+
+
+def maps(pool: Pool) -> None:
+    assert_type(pool.map(double, xs), list[int])
+    assert_type(pool.map(label, xs, texts), list[str])
+    assert_type(pool.map(area, [Path()], [1.5], kwargs={"scale": 2}), list[float])
+    assert_type(pool.map(lambda x: x > 1, xs), list[bool])
+    assert_type(pool.imap(double, xs), Iterator[int])
+    assert_type(pool.imap(label, iter(xs), texts), Iterator[str])
+    assert_type(pool.uimap(double, xs), Iterator[int])
+    assert_type(pool.imap_unordered(double, xs), Iterator[int])
+    assert_type(pool.amap(double, xs), Result[list[int]])
+    assert_type(pool.amap(label, xs, texts), Result[list[str]])
+    assert_type(pool.map_async(double, xs), Result[list[int]])
+
+
+def maps_over_argument_tuples(pool: Pool) -> None:
+    assert_type(pool.starmap(label, pairs), list[str])
+    assert_type(pool.istarmap(label, pairs), Iterator[str])
+    assert_type(pool.uistarmap(label, pairs), Iterator[str])
+    assert_type(pool.astarmap(label, pairs), Result[list[str]])
+    assert_type(pool.starmap_async(label, pairs), Result[list[str]])
+
+
+def options(pool: Pool) -> None:
+    assert_type(
+        pool.map(
+            double,
+            xs,
+            chunksize=10,
+            timeout=1.5,
+            retries=2,
+            retry_on=(OSError,),
+            buffersize=100,
+            strict=True,
+            progress=True,
+        ),
+        list[int],
+    )
+    pool.amap(double, xs, callback=print, error_callback=print)
+    pool.map(double, xs, on_error="return")
+
+
+def calls(pool: Pool) -> None:
+    assert_type(pool.pipe(double, 1), int)
+    assert_type(pool.pipe(area, Path(), 1.5, scale=2), float)
+    assert_type(pool.apipe(label, 1, "a"), Result[str])
+    assert_type(pool.submit(double, 1), Result[int])
+    assert_type(pool.submit(say, "a"), Result[None])
+    assert_type(pool.apply(double, (1,)), int)
+    assert_type(pool.apply_async(label, (1, "a")), Result[str])
+
+
+async def results(pool: Pool) -> None:
+    result = pool.amap(double, xs)
+    assert_type(await result, list[int])
+    assert_type(result.get(timeout=5), list[int])
+    assert_type(result.result(timeout=5), list[int])
+    assert_type(result.ready(), bool)
+    assert_type(result.successful(), bool)
+    result.wait(timeout=1)
+    future: Future[list[int]] = result
+    awaitable: Awaitable[list[int]] = result
+    assert_type((future.done(), awaitable), tuple[bool, Awaitable[list[int]]])
+
+
+def life(pool: Pool) -> None:
+    assert_type(len(pool), int)
+    executor: Executor = pool.as_executor()
+    assert_type(executor.submit(double, 1), Future[int])
+    pool.resize(3)
+    pool.close()
+    pool.join()
+    pool.restart()
+    pool.clear()
+    pool.terminate()
+
+
+def ways_to_make_one() -> None:
+    with get_pool("process:4", max_tasks_per_worker=10, env={"A": "1"}, cwd=Path()) as pool:
+        assert_type(pool, Pool)
+        assert_type(pool.map(double, xs), list[int])
+    with get_pool("thread", workers=2, initializer=say, initargs=("hello",)) as pool:
+        assert_type(pool.submit(double, 1).get(), int)
+    everywhere: list[Pool] = [ProcessPool(4), ProcessPool(nodes=4), ThreadPool(ncpus=2), SerialPool()]
+    assert_type([pool.pipe(double, 1) for pool in everywhere], list[int])
+
+
+def stand_alone_maps() -> None:
+    assert_type(Map(ProcessPool)(double, xs), list[int])
+    assert_type(Imap(ThreadPool)(double, xs), Iterator[int])
+    assert_type(Uimap(ProcessPool)(label, xs, texts), Iterator[str])
+    assert_type(Amap(ProcessPool)(double, xs), Result[list[int]])
+    assert_type(Smap(ProcessPool)(label, pairs), list[str])
+    assert_type(Ismap(ProcessPool)(label, pairs), Iterator[str])
+
+
+def errors() -> None:
+    own: list[AnypoolError] = [PoolClosed(), Unserializable("f.__closure__['db']")]
+    lost: list[BrokenExecutor] = [WorkerLost("lost a worker")]
+    late: list[TimeoutError] = [TaskTimeout("too late")]
+    remote: list[Exception] = [RemoteError("ValueError: 1")]
+    print(own, lost, late, remote)
