@@ -1,0 +1,289 @@
+"""Functions, classes and their parts by value, with cloudpickle's reducers where it has them.
+
+Imported when the first such object is met; importing cloudpickle takes some 20 ms.
+"""
+
+# ruff: noqa: ARG001  every reducer is called with the pickler, though few need it
+# ruff: noqa: SLF001  the reducers of cloudpickle have private names; a test checks that they are there
+
+from __future__ import annotations
+
+import builtins
+import copyreg
+import functools
+import inspect
+import sys
+import types
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle.cloudpickle as _cloudpickle
+
+from . import _rebuild
+from ._pickler import CellShell, Pickler, Refused
+from ._tracking import identify
+from ._where import by_reference, importable
+
+if TYPE_CHECKING:
+    from ._pickler import Reducer, Reduction
+
+_EMPTY = object()
+_OF_THE_MODULE = ("__package__", "__name__", "__path__", "__file__")
+
+
+def reduce_function(pickler: Pickler, func: types.FunctionType) -> Reduction:
+    code = func.__code__
+    referenced, submodules = _namespace(func)
+    shells = None
+    filled: list[tuple[CellShell, Any]] = []
+    if func.__closure__ is not None:
+        shells = tuple(_shell(pickler, cell, filled) for cell in func.__closure__)
+        submodules += _submodules(code, [value for _, value in filled])
+    state = (
+        func.__dict__ or None,
+        referenced or None,
+        filled or None,
+        _slots(func) or None,
+        submodules or None,
+    )
+    args = (code, _shared_namespace(pickler, func), func.__name__, shells)
+    return _rebuild.function, args, state, None, None, _rebuild.set_function
+
+
+def _shared_namespace(pickler: Pickler, func: types.FunctionType) -> dict[str, Any]:
+    key = id(func.__globals__)
+    shared = pickler.message.namespaces.get(key)
+    if shared is None:
+        given = func.__globals__
+        shared = pickler.message.namespaces[key] = {
+            name: given[name] for name in _OF_THE_MODULE if name in given
+        }
+    return shared
+
+
+def _namespace(func: types.FunctionType) -> tuple[dict[str, Any], list[types.ModuleType]]:
+    given = func.__globals__
+    referenced = {name: given[name] for name in referenced_names(func.__code__) if name in given}
+    return referenced, _submodules(func.__code__, list(referenced.values()))
+
+
+def referenced_names(code: types.CodeType) -> dict[str, None]:
+    """Global names that `code` and the code inside it read or write, in a stable order."""
+    names: dict[str, None] = dict(_cloudpickle._extract_code_globals(code))
+    for inner in _inner_codes(code):
+        # The body of a class inside a function reads globals by the instruction that also reads
+        # its own names.
+        if not inner.co_flags & inspect.CO_OPTIMIZED:
+            names.update(dict.fromkeys(inner.co_names))
+    return names
+
+
+def _inner_codes(code: types.CodeType) -> list[types.CodeType]:
+    found = []
+    for const in code.co_consts:
+        if type(const) is types.CodeType:
+            found += [const, *_inner_codes(const)]
+    return found
+
+
+def _submodules(code: types.CodeType, values: list[Any]) -> list[types.ModuleType]:
+    """Submodules that `code` reaches through the packages in `values`: the far side must import them."""
+    packages = [value for value in values if type(value) is types.ModuleType and hasattr(value, "__path__")]
+    if not packages:
+        return []
+    names = {name for inner in (code, *_inner_codes(code)) for name in inner.co_names}
+    found = []
+    open_ends = [package.__name__ for package in packages]
+    while open_ends:
+        prefix = open_ends.pop()
+        for name in names:
+            full = f"{prefix}.{name}"
+            module = sys.modules.get(full)
+            if type(module) is types.ModuleType and importable(full):
+                found.append(module)
+                open_ends.append(full)
+    return found
+
+
+def _shell(pickler: Pickler, cell: types.CellType, filled: list[tuple[CellShell, Any]]) -> CellShell:
+    entry = pickler.message.cells.get(id(cell))
+    if entry is None:
+        shell = CellShell()
+        pickler.message.cells[id(cell)] = (shell, cell)
+        value = _contents(cell)
+        if value is not _EMPTY:
+            filled.append((shell, value))
+        return shell
+    return entry[0]
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY
+
+
+def _slots(func: types.FunctionType) -> dict[str, Any]:
+    code = func.__code__
+    slots: dict[str, Any] = {}
+    if func.__qualname__ != code.co_qualname or func.__name__ != code.co_name:
+        slots["__qualname__"] = func.__qualname__
+    if func.__module__ != func.__globals__.get("__name__"):
+        slots["__module__"] = func.__module__
+    for name in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__"):
+        value = getattr(func, name, None)
+        if value:
+            slots[name] = value
+    if func.__doc__ != _documented(code):
+        slots["__doc__"] = func.__doc__
+    return slots
+
+
+def _documented(code: types.CodeType) -> str | None:
+    first = code.co_consts[0] if code.co_consts else None
+    return first if type(first) is str else None
+
+
+def reduce_cell(pickler: Pickler, cell: types.CellType) -> Reduction:
+    filled: list[tuple[CellShell, Any]] = []
+    shell = _shell(pickler, cell, filled)
+    if not filled:
+        return _rebuild.same, (shell,)
+    return _rebuild.same, (shell,), (filled[0][1],), None, None, _rebuild.set_cell
+
+
+def reduce_code(pickler: Pickler, code: types.CodeType) -> Reduction:
+    _, args = _cloudpickle._code_reduce(code)
+    return _rebuild.code, (_rebuild.VERSION, args)
+
+
+def reduce_class(pickler: Pickler, cls: type) -> Reduction:
+    known = _builtin_name(cls)
+    if known is not None:
+        return _rebuild.builtin_type, known
+    if not cls.__flags__ & _HEAP_TYPE or cls.__module__ == "builtins":
+        raise Refused(cls, f"the built-in type {cls.__name__!r} cannot be imported by its name")
+    track = identify(cls)
+    enum = sys.modules.get("enum")
+    if enum is not None and isinstance(cls, enum.EnumMeta) and len(cls):
+        return _reduce_enum(cls, track)
+    attributes, _ = _cloudpickle._class_getstate(cls)
+    namespace: dict[str, Any] = {"__qualname__": cls.__qualname__}
+    own = vars(cls)
+    if isinstance(own.get("__dict__"), property):
+        namespace["__dict__"] = own["__dict__"]
+    for name in ("__module__", "__slots__"):
+        if name in own:
+            namespace[name] = own[name]
+            attributes.pop(name, None)
+    for name, value in list(attributes.items()):
+        if type(value) is types.MemberDescriptorType and value.__objclass__ is cls:
+            del attributes[name]
+    args = (track, type(cls), cls.__name__, _cloudpickle._get_bases(cls), namespace)
+    return _rebuild.class_, args, (attributes, None), None, None, _rebuild.set_class
+
+
+_HEAP_TYPE = 1 << 9
+
+
+def _reduce_enum(cls: Any, track: tuple[str, int]) -> Reduction:
+    attributes, _ = _cloudpickle._enum_getstate(cls)
+    members = {name: member._value_ for name, member in cls.__members__.items()}
+    extras = {}
+    for name, member in cls.__members__.items():
+        attributes.pop(name, None)
+        extra = {key: value for key, value in vars(member).items() if key not in _OF_THE_MEMBER}
+        if extra:
+            extras[name] = extra
+    args = (track, cls.__bases__, cls.__name__, cls.__qualname__, members, cls.__module__)
+    return _rebuild.enum, args, (attributes, extras or None), None, None, _rebuild.set_class
+
+
+_OF_THE_MEMBER = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
+
+
+def _builtin_name(cls: type) -> tuple[str, str] | None:
+    if not _builtin_names:
+        import _collections_abc
+
+        for module in (_collections_abc, types, builtins):
+            for name, value in vars(module).items():
+                if type(value) is type and value.__module__ == "builtins":
+                    _builtin_names[value] = (module.__name__, name)
+    return _builtin_names.get(cls) if type(cls) is type else None
+
+
+_builtin_names: dict[type, tuple[str, str]] = {}
+
+
+def reduce_super(pickler: Pickler, obj: Any) -> Reduction:
+    if obj.__self__ is None:
+        return super, (obj.__thisclass__,)
+    return super, (obj.__thisclass__, obj.__self__)
+
+
+def reduce_by_cloudpickle(pickler: Pickler, obj: Any) -> Reduction:
+    registered = copyreg.dispatch_table.get(type(obj))
+    return registered(obj) if registered else _cloudpickle.Pickler._dispatch_table[type(obj)](obj)
+
+
+def _reduce_weakref(pickler: Pickler, obj: Any) -> Reduction:
+    return _rebuild.weak, (obj(),)
+
+
+def _reduce_lru_cache(pickler: Pickler, obj: Any) -> Reduction:
+    if by_reference(obj):
+        return NotImplemented
+    settings = obj.cache_parameters()
+    state = {key: value for key, value in vars(obj).items() if key not in ("__wrapped__", "cache_parameters")}
+    return _rebuild.lru_cache, (obj.__wrapped__, settings["maxsize"], settings["typed"]), state or None
+
+
+def _reduce_type_parameter(pickler: Pickler, obj: Any) -> Reduction:
+    module = sys.modules.get(getattr(obj, "__module__", None) or "")
+    if module is not None and importable(module.__name__) and getattr(module, obj.__name__, None) is obj:
+        return NotImplemented
+    keywords: dict[str, Any] = {"__module__": getattr(obj, "__module__", None)}
+    args: tuple[Any, ...] = ()
+    if hasattr(obj, "__covariant__"):
+        keywords.update(covariant=obj.__covariant__, contravariant=obj.__contravariant__, bound=obj.__bound__)
+    if getattr(obj, "__infer_variance__", False):
+        keywords["infer_variance"] = True
+    if hasattr(obj, "has_default") and obj.has_default():
+        keywords["default"] = obj.__default__
+    args = getattr(obj, "__constraints__", ())
+    return _rebuild.type_parameter, (identify(obj), type(obj).__name__, obj.__name__, args, keywords)
+
+
+def _reduce_new_type(pickler: Pickler, obj: Any) -> Reduction:
+    if by_reference(obj):
+        return NotImplemented
+    keywords = {"__module__": obj.__module__}
+    return _rebuild.type_parameter, (identify(obj), "NewType", obj.__name__, (obj.__supertype__,), keywords)
+
+
+def _reduce_sentinel(pickler: Pickler, obj: Any) -> Reduction:
+    """A constant of `dataclasses` that is compared with `is`: by its name."""
+    import dataclasses
+
+    return next((name for name, value in vars(dataclasses).items() if value is obj), NotImplemented)
+
+
+def _late_reducers() -> dict[type, Reducer]:
+    import dataclasses
+    import typing
+
+    reducers: dict[type, Reducer] = {}
+    for name in ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY", "_FIELD"):
+        reducers[type(getattr(dataclasses, name))] = _reduce_sentinel
+    reducers[typing.TypeVar] = reducers[typing.ParamSpec] = _reduce_type_parameter
+    reducers[typing.TypeVarTuple] = _reduce_type_parameter
+    reducers[typing.NewType] = _reduce_new_type
+    reducers[weakref.ref] = _reduce_weakref
+    reducers[functools._lru_cache_wrapper] = _reduce_lru_cache
+    reducers[weakref.WeakSet] = reduce_by_cloudpickle
+    return reducers
+
+
+REDUCERS = _late_reducers()

@@ -1,0 +1,112 @@
+"""The second attempt, after the C pickler gave up: dill where it helps, else the path to the culprit."""
+
+from __future__ import annotations
+
+import sys
+import types
+import warnings
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from ._advice import advice_for
+from ._core import Frames, write
+from ._errors import CopiedState, Unserializable
+from ._islands import carries, reduce_by_dill
+from ._pickler import Pickler, Refused
+from ._walk import path_to, reduce_natively
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from ._pickler import Reduction
+
+_warned: WeakSet[Any] = WeakSet()
+
+
+class CarefulPickler(Pickler):
+    """Asks every object for its reduction itself: who refuses is known, and dill can be tried on it."""
+
+    def reducer_override(self, obj: Any) -> Reduction:
+        reduction = super().reducer_override(obj)
+        if reduction is not NotImplemented or isinstance(obj, (type, types.FunctionType)):
+            return reduction
+        try:
+            return reduce_natively(obj)
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:
+            return self._by_dill(obj, error)
+
+    def _by_dill(self, obj: Any, error: Exception) -> Reduction:
+        if not carries(type(obj)):
+            raise Refused(obj, _reason(error)) from error
+        if self.strict:
+            raise Refused(obj, "only dill carries it, as a copy, which strict=True forbids") from error
+        try:
+            return reduce_by_dill(obj)
+        except Exception as second:
+            raise Refused(obj, _reason(error)) from second
+
+
+def dumps_carefully(obj: Any, strict: bool, oob: int, first: Exception) -> Frames:
+    """Frames if dill helps; raises Unserializable otherwise."""
+    if isinstance(first, RecursionError):
+        raise _too_deep(obj) from first
+    try:
+        return write(CarefulPickler, obj, strict, oob)
+    except (MemoryError, CopiedState):
+        raise
+    except RecursionError as error:
+        raise _too_deep(obj) from error
+    except Refused as refused:
+        cause = refused.__cause__ or (first if not isinstance(first, Refused) else None)
+        raise _unserializable(obj, refused.obj, refused.reason) from cause
+    except Exception as error:
+        raise _unserializable(obj, obj, _reason(error)) from error
+
+
+def _unserializable(root: Any, culprit: Any, reason: str) -> Unserializable:
+    path = path_to(root, culprit) or ""
+    where = f"{path} ({_type_name(culprit)})" if path else f"an object of type {_type_name(culprit)}"
+    return Unserializable(f"{where} cannot be serialized: {reason}. {advice_for(culprit)}", path)
+
+
+def _too_deep(obj: Any) -> Unserializable:
+    return Unserializable(
+        f"the {_type_name(obj)} is nested too deeply for the pickler. Send it flat (a list of nodes that "
+        "refer to each other by index), or raise the limit with sys.setrecursionlimit",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Refused):
+        return error.reason
+    text = str(error).strip().rstrip(".")
+    return text if type(error) is TypeError and text else f"{type(error).__name__}: {text}"
+
+
+def _type_name(obj: Any) -> str:
+    kind = type(obj)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def warn_of_copies(root: Any, copies: list[Any]) -> None:
+    """One warning for each object, however often it is sent: finding the path costs a walk."""
+    for obj in copies:
+        if obj in _warned:
+            continue
+        _warned.add(obj)
+        path = path_to(root, obj) or f"an object of type {_type_name(obj)}"
+        what = "the same lock" if "lock" in type(obj).__name__.lower() else "the same file"
+        warnings.warn(f"{path}: a copy, not {what}", CopiedState, stacklevel=_stack_level())
+
+
+def _stack_level() -> int:
+    """Frames up to the first one outside the package."""
+    package = __name__.rpartition(".")[0]
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  there is no public way that is as cheap
+    level = 1
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(package):
+        frame = frame.f_back
+        level += 1
+    return level

@@ -1,0 +1,105 @@
+"""Objects to frames and back."""
+
+from __future__ import annotations
+
+from _pickle import loads as _loads
+from collections import namedtuple
+
+from ._errors import CopiedState
+from ._pickler import Pickler
+
+# Importing `typing` would take longer than all the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pickle import PickleBuffer
+    from typing import Any, NamedTuple
+
+    class Frames(NamedTuple):
+        """A serialized object: pickle bytes and the buffers that travel beside them.
+
+        The buffers are views of the sender's memory, not copies: write them out before the object changes.
+        """
+
+        header: bytes
+        buffers: tuple[PickleBuffer, ...]
+
+else:
+    Frames = namedtuple("Frames", ("header", "buffers"), module="anypool_serialize")
+    Frames.__doc__ = (
+        "A serialized object: pickle bytes, and the buffers (views of the sender's memory) beside them."
+    )
+
+IN_BAND = 1 << 62
+
+
+class _Sink:
+    __slots__ = ("write",)
+
+    write: Callable[[bytes], None]
+
+
+def dumps(obj: object, *, strict: bool = False, oob: int = 65536) -> Frames:
+    """Serialize anything: data as pickle does, functions and classes the far side cannot import by value.
+
+    Buffers of at least `oob` bytes (arrays of numpy, anything with pickle 5 buffers; `bytes` are not
+    among them) stay outside the header. A lock or an open file arrives as a copy, with one
+    `CopiedState` warning;
+    `strict` refuses it. Raises Unserializable with the path to the culprit.
+    """
+    try:
+        return write(Pickler, obj, strict, oob)
+    except (MemoryError, CopiedState):
+        raise
+    except Exception as error:
+        from ._careful import dumps_carefully
+
+        return dumps_carefully(obj, strict, oob, error)
+
+
+def write(kind: type[Pickler], obj: object, strict: bool, oob: int) -> Frames:
+    parts: list[bytes] = []
+    buffers: list[Any] = []
+
+    def keep(buffer: Any) -> bool:
+        if buffer.raw().nbytes < oob:
+            return True
+        buffers.append(buffer)
+        return False
+
+    sink = _Sink()
+    sink.write = parts.append
+    pickler = kind(sink, 5, False, keep)
+    if strict:
+        pickler.strict = True
+    pickler.dump(obj)
+    if pickler.opened is not None and pickler.opened.copies:
+        from ._careful import warn_of_copies
+
+        warn_of_copies(obj, pickler.opened.copies)
+    return Frames(parts[0] if len(parts) == 1 else b"".join(parts), tuple(buffers))
+
+
+def loads(frames: Frames | bytes | bytearray | memoryview, buffers: Iterable[Any] = ()) -> Any:
+    """The object again, from `Frames`, or from a header and its buffers in their order.
+
+    Arrays are built on the buffers given, without a copy, so they are writable if the buffers are.
+    Raises whatever rebuilding raises (ImportError for a missing module, say).
+    """
+    if isinstance(frames, Frames):
+        return _loads(frames[0], buffers=frames[1])
+    return _loads(frames, buffers=buffers)
+
+
+def copy(obj: Any, *, strict: bool = False) -> Any:
+    """What the far side would get: `loads(dumps(obj))` with every buffer copied."""
+    return _loads(dumps(obj, strict=strict, oob=IN_BAND)[0])
+
+
+def pickles(obj: object, *, strict: bool = False) -> bool:
+    """Whether `obj` survives a round trip in this process; `check` asks a fresh interpreter instead."""
+    try:
+        copy(obj, strict=strict)
+    except Exception:
+        return False
+    return True

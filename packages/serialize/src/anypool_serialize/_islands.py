@@ -1,0 +1,76 @@
+"""Dill for the single objects that nothing else carries: a pickle of its own inside the stream."""
+
+from __future__ import annotations
+
+import copyreg
+import os
+import pickle
+import threading
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from . import _rebuild
+from ._pickler import Pickler, Refused
+
+if TYPE_CHECKING:
+    from ._pickler import Reduction
+
+_lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def import_dill() -> ModuleType:
+    """Dill, with the standard pickler's table left as it was: importing dill adds 49 types to it."""
+    import sys
+
+    loaded = sys.modules.get("dill")
+    if loaded is not None and not getattr(getattr(loaded, "__spec__", None), "_initializing", False):
+        return loaded
+    with _lock:
+        table: dict[type, Any] = pickle._Pickler.dispatch  # noqa: SLF001  it is what must be restored
+        before = dict(table)
+        import dill
+
+        for kind in table.keys() - before.keys():
+            del table[kind]
+        table.update(before)
+        module: ModuleType = dill
+        return module
+
+
+def loads(data: bytes) -> object:
+    # `ignore`: dill would otherwise give a loaded object the class of the same name in this
+    # process's __main__.
+    result: object = import_dill().loads(data, ignore=True)
+    return result
+
+
+def reduce_copied(pickler: Pickler, obj: Any) -> Reduction:
+    """A lock or an open file: a copy that shares nothing with the original."""
+    if pickler.strict:
+        raise Refused(obj, "it would arrive as a copy that shares nothing with it, which strict=True forbids")
+    registered = copyreg.dispatch_table.get(type(obj))
+    if registered is not None:
+        return registered(obj)
+    reduction = reduce_by_dill(obj)
+    pickler.message.copies.append(obj)
+    return reduction
+
+
+def reduce_by_dill(obj: Any) -> Reduction:
+    """Raises what dill raises."""
+    with _lock:
+        return _rebuild.island, (import_dill().dumps(obj, protocol=5, byref=False, fmode=0, recurse=True),)
+
+
+def carries(kind: type) -> bool:
+    """Whether dill has a way of its own for this type; a capsule's, a raw pointer, is not used."""
+    return kind.__name__ != "PyCapsule" and kind in import_dill().Pickler.dispatch

@@ -1,0 +1,228 @@
+"""The pickler: the standard C one, asked about functions, classes and modules only; data stays at C speed."""
+
+# ruff: noqa: ARG001  every reducer is called with the pickler, though few need it
+
+from __future__ import annotations
+
+import sys
+import types
+from _pickle import Pickler as _CPickler
+
+from . import _rebuild
+from ._where import by_reference, importable
+
+# Importing `typing` would take longer than all the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Reduction = Any  # a tuple as __reduce__ returns, a global's name, or NotImplemented for "as pickle does"
+    Reducer = Callable[["Pickler", Any], Reduction]
+
+
+class Refused(Exception):  # noqa: N818  a signal inside the package, not an error that anybody sees
+    """Stops a pickler at `obj`; never leaves the package."""
+
+    def __init__(self, obj: object, reason: str) -> None:
+        super().__init__(reason)
+        self.obj = obj
+        self.reason = reason
+
+
+class Message:
+    """What reducers remember about the message being written."""
+
+    __slots__ = ("cells", "copies", "namespaces")
+
+    def __init__(self) -> None:
+        # Objects whose copy shares nothing with them.
+        self.copies: list[object] = []
+        # Functions that share their globals, or a variable of an enclosing function, share it on
+        # the far side too.
+        self.namespaces: dict[int, dict[str, Any]] = {}
+        self.cells: dict[int, tuple[CellShell, types.CellType]] = {}
+
+
+class Pickler(_CPickler):
+    """One message."""
+
+    strict = False
+    opened: Message | None = None
+
+    @property
+    def message(self) -> Message:
+        # Made when first asked for: most messages are data and have no use for it.
+        if self.opened is None:
+            self.opened = Message()
+        return self.opened
+
+    def reducer_override(self, obj: Any) -> Reduction:
+        reducer = _reducers[type(obj)]
+        if reducer is None:
+            return NotImplemented
+        return reducer(self, obj)
+
+
+class CellShell:
+    """Stands for a function's cell in the stream; it is written before what the cell holds."""
+
+    __slots__ = ()
+
+
+class _Reducers(dict["type", "Reducer | None"]):
+    """Reducer by type; None leaves the object to pickle. Types without an entry are judged once."""
+
+    limit = 2048
+
+    def __missing__(self, kind: type) -> Reducer | None:
+        reducer = _judge(kind)
+        # A dynamic class is not kept: neither it nor what its methods hold may be kept alive by this table.
+        if "<locals>" not in kind.__qualname__ and kind.__module__ not in ("__main__", "__mp_main__"):
+            if len(self) >= self.limit:
+                self.clear()
+                self.update(_FIXED)
+            self[kind] = reducer
+        return reducer
+
+
+def _judge(kind: type) -> Reducer | None:
+    if issubclass(kind, type):
+        return _reduce_class
+    if kind.__name__ in _LATE:
+        from ._byvalue import REDUCERS
+
+        return REDUCERS.get(kind)
+    return None
+
+
+# Types of modules that are not imported for their sake; _byvalue has their reducers.
+_LATE = frozenset(
+    {
+        "TypeVar",
+        "ParamSpec",
+        "TypeVarTuple",
+        "NewType",
+        "_MISSING_TYPE",
+        "_KW_ONLY_TYPE",
+        "_HAS_DEFAULT_FACTORY_CLASS",
+        "_FIELD_BASE",
+        "_lru_cache_wrapper",
+        "ReferenceType",
+        "weakref",
+        "WeakSet",
+    }
+)
+
+
+def _reduce_class(pickler: Pickler, cls: type) -> Reduction:
+    if by_reference(cls):
+        return NotImplemented
+    from . import _byvalue
+
+    return _byvalue.reduce_class(pickler, cls)
+
+
+def _reduce_function(pickler: Pickler, func: types.FunctionType) -> Reduction:
+    if by_reference(func):
+        return NotImplemented
+    from . import _byvalue
+
+    return _byvalue.reduce_function(pickler, func)
+
+
+def _reduce_method(pickler: Pickler, method: types.MethodType) -> Reduction:
+    owner, func = method.__self__, method.__func__
+    try:
+        found = getattr(owner, func.__name__)
+        by_name = found.__func__ is func and found.__self__ is owner
+    except Exception:  # an attribute lookup may run anything; the method travels as function and object then
+        by_name = False
+    return NotImplemented if by_name else (types.MethodType, (func, owner))
+
+
+def _reduce_module(pickler: Pickler, module: types.ModuleType) -> Reduction:
+    name = module.__name__
+    if sys.modules.get(name) is module and (importable(name) or name == "__main__"):
+        return _rebuild.module, (name,)
+    state = {key: value for key, value in vars(module).items() if key not in _OF_THE_IMPORT}
+    return _rebuild.new_module, (name,), state, None, None, _rebuild.set_module
+
+
+_OF_THE_IMPORT = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
+
+
+def _reduce_shell(pickler: Pickler, shell: CellShell) -> Reduction:
+    return _rebuild.cell, ()
+
+
+def _reduce_view(pickler: Pickler, view: memoryview) -> Reduction:
+    if view.c_contiguous and view.ndim:
+        from _pickle import PickleBuffer
+
+        return _rebuild.view, (PickleBuffer(view), view.format, view.shape)
+    return _rebuild.view, (view.tobytes(), view.format, view.shape)
+
+
+def _reduce_lazily(name: str) -> Reducer:
+    def reduce(pickler: Pickler, obj: Any) -> Reduction:
+        from . import _byvalue
+
+        return getattr(_byvalue, name)(pickler, obj)
+
+    return reduce
+
+
+def _reduce_copied(pickler: Pickler, obj: Any) -> Reduction:
+    for name in ("stdin", "stdout", "stderr"):
+        if obj is getattr(sys, name) or obj is getattr(sys, f"__{name}__"):
+            return getattr, (sys, name)
+    from . import _islands
+
+    return _islands.reduce_copied(pickler, obj)
+
+
+def _copied_types() -> list[type]:
+    import _io
+    import _thread
+
+    return [
+        _thread.LockType,
+        _thread.RLock,
+        _io.TextIOWrapper,
+        _io.BufferedReader,
+        _io.BufferedWriter,
+        _io.BufferedRandom,
+        _io.FileIO,
+    ]
+
+
+_COPIED: frozenset[type] = frozenset(_copied_types())
+
+_FIXED: dict[type, Reducer | None] = {
+    types.FunctionType: _reduce_function,
+    type: _reduce_class,
+    types.MethodType: _reduce_method,
+    types.ModuleType: _reduce_module,
+    types.BuiltinFunctionType: None,
+    CellShell: _reduce_shell,
+    memoryview: _reduce_view,
+    **dict.fromkeys(_COPIED, _reduce_copied),
+    **{
+        kind: _reduce_lazily(name)
+        for kind, name in (
+            (types.CellType, "reduce_cell"),
+            (types.CodeType, "reduce_code"),
+            (super, "reduce_super"),
+            (type(vars(type)), "reduce_by_cloudpickle"),
+            (type({}.keys()), "reduce_by_cloudpickle"),
+            (type({}.values()), "reduce_by_cloudpickle"),
+            (type({}.items()), "reduce_by_cloudpickle"),
+            (property, "reduce_by_cloudpickle"),
+            (classmethod, "reduce_by_cloudpickle"),
+            (staticmethod, "reduce_by_cloudpickle"),
+        )
+    },
+}
+
+_reducers = _Reducers(_FIXED)

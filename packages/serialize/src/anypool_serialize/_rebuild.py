@@ -1,0 +1,214 @@
+"""What a stream calls on the receiving side, where neither cloudpickle nor dill is needed for it."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import types
+
+from . import _tracking
+from ._errors import AnypoolError
+
+# Importing `typing` would take longer than all the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from ._tracking import TrackId
+
+    FunctionState = tuple[
+        dict[str, Any] | None,
+        dict[str, Any] | None,
+        list[tuple[types.CellType, Any]] | None,
+        dict[str, Any] | None,
+        list[types.ModuleType] | None,
+    ]
+    ClassState = tuple[dict[str, Any], dict[str, Any] | None]
+
+VERSION = sys.version_info[0] * 100 + sys.version_info[1]
+
+
+def code(version: int, args: tuple[Any, ...]) -> types.CodeType:
+    if version != VERSION:
+        sent, here = f"{version // 100}.{version % 100}", f"{VERSION // 100}.{VERSION % 100}"
+        raise AnypoolError(
+            f"a function sent by value from Python {sent} cannot run on Python {here}: byte code differs "
+            "between minor versions; use the same version on both sides or put the function into an installed module"
+        )
+    return types.CodeType(*args)
+
+
+def cell() -> types.CellType:
+    return types.CellType()
+
+
+def same(obj: object) -> object:
+    return obj
+
+
+def set_cell(target: types.CellType, state: tuple[object]) -> None:
+    (target.cell_contents,) = state
+
+
+def function(
+    body: types.CodeType, namespace: dict[str, Any], name: str, closure: tuple[types.CellType, ...] | None
+) -> types.FunctionType:
+    namespace.setdefault("__builtins__", builtins)
+    return types.FunctionType(body, namespace, name, None, closure)
+
+
+def set_function(func: types.FunctionType, state: FunctionState) -> None:
+    # The last part, imported submodules, has done its work by being loaded.
+    attributes, namespace, cells, slots, _ = state
+    if attributes:
+        func.__dict__.update(attributes)
+    if namespace:
+        func.__globals__.update(namespace)
+    for target, value in cells or ():
+        target.cell_contents = value
+    for name, value in (slots or {}).items():
+        setattr(func, name, value)
+
+
+def builtin_type(module: str, name: str) -> type:
+    found: type = getattr(sys.modules[module], name)
+    return found
+
+
+def module(name: str) -> types.ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
+def new_module(name: str) -> types.ModuleType:
+    fresh = types.ModuleType(name)
+    fresh.__dict__["__builtins__"] = builtins
+    return fresh
+
+
+def set_module(target: types.ModuleType, state: dict[str, Any]) -> None:
+    target.__dict__.update(state)
+
+
+def class_(
+    track: TrackId, metaclass: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]
+) -> object:
+    present = _tracking.known(track)
+    if present is not None:
+        return present
+    namespace = {sys.intern(key): value for key, value in namespace.items()}
+    return _tracking.adopt(track, _quiet_new_class(metaclass, name, bases, namespace))
+
+
+def _quiet_new_class(metaclass: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]) -> type:
+    """An empty class to be filled later, without running the hook its bases run for new subclasses.
+
+    The class is restored, not defined: `__init_subclass__` ran where it was defined, what it did is in
+    the state, and here it would see a class without attributes.
+    """
+
+    def fill(target: dict[str, Any]) -> None:
+        target.update(namespace)
+
+    keywords = {"metaclass": metaclass}
+    resolved = types.resolve_bases(bases)
+    if not _has_own_hook(resolved):
+        return types.new_class(name, bases, keywords, fill)
+    try:
+        made = types.new_class(name, (_Quiet, *resolved), keywords, fill)
+        made.__bases__ = resolved
+    except TypeError:  # a layout or metaclass that does not bear the detour
+        return types.new_class(name, bases, keywords, fill)
+    return made
+
+
+class _Quiet:
+    __slots__ = ()
+
+    def __init_subclass__(cls, **_: object) -> None:
+        pass
+
+
+def _has_own_hook(bases: Iterable[type]) -> bool:
+    for base in bases:
+        for cls in getattr(base, "__mro__", ()):
+            if "__init_subclass__" in vars(cls):
+                if cls is not object and cls.__module__ != "typing":
+                    return True
+                break
+    return False
+
+
+def enum(
+    track: TrackId, bases: tuple[Any, ...], name: str, qualname: str, members: Mapping[str, Any], module: str
+) -> object:
+    present = _tracking.known(track)
+    if present is not None:
+        return present
+    metaclass: Any = type(bases[-1])
+    namespace = metaclass.__prepare__(name, bases)
+    for key, value in members.items():
+        namespace[key] = value
+    made = metaclass.__new__(metaclass, name, bases, namespace)
+    made.__module__ = module
+    made.__qualname__ = qualname
+    return _tracking.adopt(track, made)
+
+
+def set_class(cls: type, state: ClassState) -> None:
+    if _tracking.is_own(cls):
+        return
+    attributes, members = state
+    subclasses = attributes.pop("_abc_impl", None)
+    for name, value in attributes.items():
+        setattr(cls, name, value)
+    if "__firstlineno__" in attributes:
+        # Setting any attribute of a class removes this one (Python 3.13).
+        type.__setattr__(cls, "__firstlineno__", attributes["__firstlineno__"])
+    for subclass in subclasses or ():
+        cls.register(subclass)  # type: ignore[attr-defined]
+    for name, extra in (members or {}).items():
+        cls[name].__dict__.update(extra)  # type: ignore[index]
+
+
+def type_parameter(
+    track: TrackId, kind: str, name: str, args: tuple[Any, ...], keywords: dict[str, Any]
+) -> object:
+    present = _tracking.known(track)
+    if present is not None:
+        return present
+    import typing
+
+    module_name = keywords.pop("__module__", None)
+    made = getattr(typing, kind)(name, *args, **keywords)
+    if module_name is not None:
+        made.__module__ = module_name
+    return _tracking.adopt(track, made)
+
+
+def view(buffer: Any, form: str, shape: tuple[int, ...]) -> memoryview:
+    flat = memoryview(buffer).cast("B")
+    return flat if form == "B" and len(shape) == 1 else flat.cast(form, shape)  # type: ignore[call-overload]
+
+
+def weak(obj: object) -> object:
+    from weakref import ref
+
+    return ref(obj if obj is not None else _Gone())
+
+
+class _Gone:
+    """A referent for a reference that was dead when it was sent: it dies before anybody looks."""
+
+
+def lru_cache(func: Callable[..., Any], maxsize: int | None, typed: bool) -> object:
+    from functools import lru_cache
+
+    return lru_cache(maxsize=maxsize, typed=typed)(func)
+
+
+def island(data: bytes) -> object:
+    from ._islands import loads
+
+    return loads(data)

@@ -1,0 +1,121 @@
+"""Decides what the far side can import and what must travel by value."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+# Importing `typing` would take longer than all the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
+_by_value: set[str] = set()
+# name -> (id of the module object, whether an import finds it again): asking the finders costs 50 to 200 µs.
+_importable: dict[str, tuple[int, bool]] = {}
+
+
+def register_by_value(module: ModuleType | str) -> None:
+    """Send functions and classes of `module` and its submodules by value from now on, in this process.
+
+    For code under edit that the remote hosts lack or have in an older version. Accepts a module or its name;
+    ValueError if it has not been imported.
+    """
+    _by_value.add(_imported_name(module))
+
+
+def unregister_by_value(module: ModuleType | str) -> None:
+    """Take back `register_by_value`; ValueError if the module is not registered."""
+    name = module if isinstance(module, str) else module.__name__
+    if name not in _by_value:
+        raise ValueError(f"module {name!r} is not registered by value; registered: {sorted(_by_value)}")
+    _by_value.remove(name)
+
+
+def _imported_name(module: ModuleType | str) -> str:
+    name = module if isinstance(module, str) else module.__name__
+    if name not in sys.modules:
+        raise ValueError(f"module {name!r} is not imported; import it before registering it by value")
+    return name
+
+
+def by_reference(obj: object) -> bool:
+    """Whether importing `obj.__module__` and following `obj.__qualname__` leads to this very object."""
+    name = getattr(obj, "__qualname__", None)
+    module_name = getattr(obj, "__module__", None)
+    if type(name) is not str or type(module_name) is not str:
+        return False
+    module = sys.modules.get(module_name)
+    if module is None or not importable(module_name):
+        return False
+    found: object = module
+    try:
+        for part in name.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        return False
+    return found is obj
+
+
+def importable(name: str) -> bool:
+    """Whether another interpreter with this `sys.path` gets the same module for `name`."""
+    if name in ("__main__", "__mp_main__"):
+        return False
+    if _by_value and _registered(name):
+        return False
+    module = sys.modules.get(name)
+    cached = _importable.get(name)
+    if cached is None or cached[0] != id(module):
+        cached = _importable[name] = (id(module), _found_again(name, module))
+    return cached[1]
+
+
+def _registered(name: str) -> bool:
+    while name:
+        if name in _by_value:
+            return True
+        name = name.rpartition(".")[0]
+    return False
+
+
+def _found_again(name: str, module: object) -> bool:
+    if module is None:
+        return False
+    parent = name.rpartition(".")[0]
+    if parent and not (parent in sys.modules and importable(parent)):
+        return False
+    spec = getattr(module, "__spec__", None)
+    if spec is None:
+        # An extension may fill sys.modules with submodules that have no spec; importing the
+        # parent brings them.
+        return bool(parent) or name in sys.builtin_module_names
+    origin = getattr(spec, "origin", None)
+    if origin in ("built-in", "frozen"):
+        return True
+    path = getattr(sys.modules[parent], "__path__", None) if parent else None
+    found = _find_spec(getattr(spec, "name", name), path)
+    if found is None:
+        return bool(parent) and not getattr(spec, "has_location", False)
+    return _same_origin(found.origin, origin)
+
+
+def _find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(name, path)
+        except Exception:  # noqa: S112  a broken finder of somebody else must not decide
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _same_origin(found: str | None, origin: str | None) -> bool:
+    if found == origin:
+        return True
+    if found is None or origin is None:
+        return False
+    from os.path import realpath
+
+    return realpath(found) == realpath(origin)
