@@ -107,9 +107,9 @@ async def results(pool: Pool) -> None:
     assert_type(result.ready(), bool)
     assert_type(result.successful(), bool)
     result.wait(timeout=1)
-    future: Future[list[int]] = result
-    awaitable: Awaitable[list[int]] = result
-    assert_type((future.done(), awaitable), tuple[bool, Awaitable[list[int]]])
+    futures: list[Future[list[int]]] = [result]
+    awaitables: list[Awaitable[list[int]]] = [result]
+    print(futures, awaitables)
 
 
 def life(pool: Pool) -> None:
