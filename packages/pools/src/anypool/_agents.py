@@ -1,0 +1,388 @@
+"""Where an owner gets its workers from: starts the agent of this process, or uses the one it lives under."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from anypool import _linux
+from anypool._wire import Decoder, Message, encode
+
+__all__: list[str] = []
+
+_START = """\
+import sys
+sys.path[:] = sys.argv[3:]
+from anypool._agent import main
+main(3, 4, int(sys.argv[1]), sys.argv[2])
+"""
+_START_LIMIT = 30.0
+_END_LIMIT = 5.0
+_READ = 256 << 10
+_EXEC_NAMES = ("PYTHON", "LD_", "MALLOC_", "GLIBC_TUNABLES")
+_DEFAULT_SIGNALS = [number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)]
+
+# What acts when a process starts: pools that differ in it can't share an agent.
+_Key = frozenset[tuple[str, str]]
+
+
+class AgentLost(Exception):
+    """The agent has ended, and its workers with it; a new `open_control` starts another."""
+
+
+def _key_of(env: Mapping[str, str]) -> _Key:
+    return frozenset((name, value) for name, value in env.items() if name.startswith(_EXEC_NAMES))
+
+
+class _Agent:
+    """A started agent: its door, its process, and how many controls use it."""
+
+    def __init__(self, env: Mapping[str, str], entry: str) -> None:
+        self.users = 0
+        self.heard = self.dead = False
+        self.born = time.monotonic()
+        self.pid, self.pidfd, self._errors = -1, -1, -1
+        self.door, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.door.settimeout(_START_LIMIT)
+        try:
+            self._errors = _linux.new_segment("errors")
+            self.pid = _spawn(far.fileno(), self._errors, env, entry)
+            self.pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            pass  # It has ended already and somebody else reaped it; its door says so.
+        except OSError as error:
+            self.abandon()
+            raise _unavailable(f"its agent can't be started: {error.strerror or error}") from error
+        finally:
+            far.close()
+
+    def failure(self, why: str) -> Exception:
+        """What to raise for an agent that has ended: it is unusable here if it never answered."""
+        self.dead = True
+        if self.heard:
+            return AgentLost(why)
+        status = self.end()
+        shown = os.pread(self._errors, 1 << 16, 0).decode(errors="replace").strip() if self._errors >= 0 else ""
+        code = "unknown" if status is None else os.waitstatus_to_exitcode(status)
+        return _unavailable(f"its agent {why} before it answered (exit code {code})\n{shown}".rstrip())
+
+    def answered(self) -> None:
+        """The agent is up; what it wrote while it started is of no interest any more."""
+        if not self.heard:
+            self.heard = True
+            os.close(self._errors)
+            self._errors = -1
+
+    def end(self) -> int | None:
+        """Let the agent end and reap it; its wait status unless somebody else took it."""
+        self.door.close()
+        if self.pid < 0:
+            return None
+        pid, self.pid = self.pid, -1
+        try:
+            if self.pidfd >= 0 and not _readable(self.pidfd, _END_LIMIT):
+                os.kill(pid, signal.SIGKILL)
+                _readable(self.pidfd, _END_LIMIT)
+            reaped, status = os.waitpid(pid, os.WNOHANG)
+        except (ChildProcessError, ProcessLookupError):
+            return None  # SIGCHLD is ignored, or user code waits for any child.
+        finally:
+            self._close_pidfd()
+        return status if reaped else None
+
+    def _close_pidfd(self) -> None:
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def abandon(self) -> None:
+        """Close the descriptors and nothing else."""
+        self.door.close()
+        self._close_pidfd()
+        if self._errors >= 0:
+            os.close(self._errors)
+            self._errors = -1
+
+
+def _unavailable(reason: str) -> Exception:
+    from anypool._errors import LauncherUnavailable
+
+    return LauncherUnavailable(f"launcher 'process' can't run here: {reason}")
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _spawn(door: int, errors: int, env: Mapping[str, str], entry: str) -> int:
+    # The descriptors are first moved out of the way of the numbers they get in the agent.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (door, errors)]
+    null = os.devnull
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [(os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0)]
+    if not _is_open(1):
+        actions.append((os.POSIX_SPAWN_OPEN, 1, null, os.O_WRONLY, 0))
+    if _is_open(2):
+        actions.append((os.POSIX_SPAWN_DUP2, 2, 4))
+    else:
+        actions.append((os.POSIX_SPAWN_OPEN, 4, null, os.O_WRONLY, 0))
+    actions += [(os.POSIX_SPAWN_DUP2, high[1], 2), (os.POSIX_SPAWN_DUP2, high[0], 3)]
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, *_interpreter_flags(), "-c", _START, str(os.getpid()), entry, *_agent_path()],
+            env,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+    finally:
+        for fd in high:
+            os.close(fd)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _interpreter_flags() -> list[str]:
+    """The options that this interpreter was started with and that a child should have too."""
+    flags = sys.flags
+    chosen = "O" * flags.optimize + "B" * flags.dont_write_bytecode + "S" * flags.no_site
+    chosen += "b" * flags.bytes_warning + "v" * flags.verbose + "d" * flags.debug
+    if flags.isolated:
+        chosen += "I"
+    else:
+        chosen += "E" * flags.ignore_environment + "s" * flags.no_user_site + "P" * flags.safe_path
+    options = [f"-{letter}" for letter in chosen]
+    for warning in sys.warnoptions:
+        options += ["-W", warning]
+    for name, value in sys._xoptions.items():
+        options += ["-X", name if value is True else f"{name}={value}"]
+    return options
+
+
+def _agent_path() -> list[str]:
+    """Where the agent imports from: nothing of the user's may stand in for a standard module there."""
+    library = os.path.dirname(os.path.abspath(os.__file__))
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    known = [entry for entry in sys.path if isinstance(entry, str) and os.path.isabs(entry)]
+    standard = [entry for entry in known if _is_standard(entry, library)]
+    return list(dict.fromkeys([*standard, ours, *known]))
+
+
+def _is_standard(entry: str, library: str) -> bool:
+    inside = os.path.normpath(entry)
+    archive = f"python{sys.version_info[0]}{sys.version_info[1]}.zip"
+    return inside == library or inside == os.path.join(library, "lib-dynload") or inside.endswith(archive)
+
+
+_lock = threading.RLock()
+_agents: dict[tuple[_Key, str], _Agent] = {}
+_controls: weakref.WeakSet[Control] = weakref.WeakSet()
+_door: socket.socket | None = None
+_door_key: _Key = frozenset()
+
+
+def adopt(door: int) -> None:
+    """In a worker: the agent it lives under is behind this descriptor; to be called after its environment is set."""
+    global _door, _door_key
+    _door = socket.socket(fileno=door)
+    _door.settimeout(_START_LIMIT)
+    _door_key = _key_of(os.environ)
+
+
+def open_control(env: Mapping[str, str] | None = None, entry: str = "anypool._worker") -> Control:
+    """A new control socket to this process' agent, which is started if there is none.
+
+    `env` is the environment of the workers to come, by default this process'. Returns before the agent
+    answers; if it never does, `Control.receive` raises `LauncherUnavailable`.
+    """
+    reason = _linux.supported()
+    if reason is not None:
+        raise _unavailable(reason)
+    env = os.environ if env is None else env
+    key = _key_of(env)
+    with _lock:
+        if _door is not None and key == _door_key:
+            return Control(_knock(_door), None)
+        agent = _agents.get((key, entry))
+        if agent is not None and not agent.dead:
+            try:
+                return Control(_knock(agent.door), agent)
+            except OSError:
+                agent.dead = True
+        agent = _agents[key, entry] = _Agent(env, entry)
+        try:
+            return Control(_knock(agent.door), agent)
+        except OSError as error:
+            failure = agent.failure(f"ended ({error.strerror or error})")
+            agent.abandon()
+            raise failure from error
+
+
+def _knock(door: socket.socket) -> socket.socket:
+    """Hand the agent one end of a socket pair, and a pidfd by which it sees this process end."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        me = os.pidfd_open(os.getpid())
+        try:
+            _send(door, b"O", [theirs.fileno(), me])
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            os.close(me)
+    ours.setblocking(False)
+    return ours
+
+
+def _send(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int]) -> int:
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    return sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+
+
+class Control:
+    """One owner's line to its agent; never blocks. Not thread-safe: its pool's lock guards it."""
+
+    def __init__(self, sock: socket.socket, agent: _Agent | None) -> None:
+        self._socket, self._agent = sock, agent
+        self._decoder = Decoder()
+        self._queue: deque[tuple[memoryview, list[int]]] = deque()
+        self._deadline = time.monotonic() + _START_LIMIT
+        self._heard = self._torn = False
+        if agent is not None:
+            agent.users += 1
+        _controls.add(self)
+
+    def fileno(self) -> int:
+        """The descriptor to wait on; -1 when closed."""
+        return self._socket.fileno()
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits for the socket to be writable; then call `flush`."""
+        return bool(self._queue)
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send, or queue what doesn't fit. `fds` become the agent's: they are closed here once they have left."""
+        self._queue.append((memoryview(b"".join(encode(message))), list(fds)))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what can be sent; whether all has been. A lost agent shows in `receive`, not here."""
+        while self._queue:
+            data, fds = self._queue[0]
+            self._torn = True
+            try:
+                sent = _send(self._socket, data, fds)
+            except OSError as error:
+                self._torn = False
+                if not isinstance(error, BlockingIOError):
+                    self._drop_queue()
+                return not self._queue
+            self._queue[0] = (data[sent:], [])
+            if sent == len(data):
+                self._queue.popleft()
+            self._torn = False
+            _close_all(fds)
+        return True
+
+    def receive(self) -> list[Message]:
+        """The messages that have come; `AgentLost` or `LauncherUnavailable` when none ever will."""
+        if self._torn:
+            # An exception out of a signal handler left it unknown what has been sent or received.
+            raise AgentLost("an interrupt tore a message")
+        self._torn = True
+        try:
+            data = self._socket.recv(_READ)
+        except BlockingIOError:
+            self._torn = False
+            if not self._heard and time.monotonic() > self._deadline:
+                self._fail(f"gave no answer within {_START_LIMIT:.0f} s")
+            return []
+        except OSError:
+            data = b""
+        if not data:
+            self._torn = False
+            self._fail("ended")
+        messages = self._decoder.feed(data)
+        self._torn = False
+        if not self._heard:
+            self._heard = True
+            if self._agent is not None:
+                self._agent.answered()
+        return messages
+
+    def _fail(self, why: str) -> NoReturn:
+        if self._agent is None:
+            raise AgentLost(why)
+        with _lock:
+            raise self._agent.failure(why)
+
+    def close(self) -> None:
+        """Close the line, which ends the workers; the agent of the last line ends too and is reaped."""
+        if self._socket.fileno() < 0:
+            return
+        self._drop_queue()
+        self._socket.close()
+        agent = self._agent
+        if agent is None:
+            return
+        with _lock:
+            agent.users -= 1
+            if agent.users:
+                return
+            for key in [key for key, known in _agents.items() if known is agent]:
+                del _agents[key]
+        agent.end()
+        agent.abandon()
+
+    def _drop_queue(self) -> None:
+        while self._queue:
+            _close_all(self._queue.popleft()[1])
+
+    def abandon(self) -> None:
+        """Close the descriptors and nothing else."""
+        self._drop_queue()
+        self._socket.close()
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _forget_in_fork() -> None:
+    """In a forked child: close what belongs to the parent; its agent doesn't serve this process."""
+    global _lock, _door
+    _lock = threading.RLock()
+    for control in list(_controls):
+        control.abandon()
+    for agent in _agents.values():
+        agent.abandon()
+    _controls.clear()
+    _agents.clear()
+    if _door is not None:
+        _door.close()
+        _door = None
+
+
+os.register_at_fork(after_in_child=_forget_in_fork)

@@ -1,0 +1,133 @@
+"""Every call that only Linux has, so that one module says what a port would need."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable
+
+__all__: list[str] = []
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_MADV_HUGEPAGE = 14
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_SEALS = ("F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE")
+
+_prctl: Callable[..., int] | None = None
+
+
+def supported() -> str | None:
+    """Why worker processes can't be run here by an agent, or None if they can."""
+    if not sys.platform.startswith("linux"):
+        return f"it needs Linux, this is {sys.platform}"
+    if not sys.executable:
+        return "sys.executable is empty, so no interpreter can be started"
+    for name in ("pidfd_open", "memfd_create", "posix_spawn"):
+        if not hasattr(os, name):
+            return f"this Python was built without os.{name}"
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        return f"pidfd_open failed ({error.strerror}); it needs Linux 5.3 and a sandbox that allows it"
+    if not os.path.exists("/proc/self/stat"):
+        return "/proc is not mounted"
+    return None
+
+
+def load_prctl() -> None:
+    """Import ctypes now: once in the agent, instead of in each worker after its fork."""
+    global _prctl
+    if _prctl is None:
+        import ctypes
+
+        _prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def _call_prctl(option: int, argument: int | bytes) -> None:
+    load_prctl()
+    assert _prctl is not None
+    if _prctl(option, argument, 0, 0, 0) != 0:
+        import ctypes
+
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+
+def die_with_parent(signal: int) -> None:
+    """Have the kernel send `signal` when the *thread* that forked this process ends."""
+    _call_prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def become_subreaper() -> None:
+    """Make orphaned descendants children of this process instead of init's."""
+    _call_prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_name(name: str) -> None:
+    """Name the calling thread, at most 15 bytes; forked children inherit the name, an exec resets it."""
+    _call_prctl(_PR_SET_NAME, name.encode()[:15])
+
+
+def name_of(pid: int) -> str:
+    """The name of a process' first thread, or "" when it is gone."""
+    return _read(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
+
+
+def start_environment(pid: int) -> list[bytes]:
+    """The `NAME=value` entries a process got at its last exec; empty when it is gone or not ours to read."""
+    return _read(f"/proc/{pid}/environ").split(b"\0")
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, by any of its threads; empty when it is gone or the kernel doesn't tell."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    return [int(child) for thread in threads for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
+
+
+def private_memory(pid: int) -> int:
+    """Resident bytes of a process that it shares with no file or segment; 0 when it is gone.
+
+    Pages of mapped segments don't count: several workers look at one copy of them.
+    """
+    fields = _read(f"/proc/{pid}/statm").split()
+    return max(0, int(fields[1]) - int(fields[2])) * _PAGE if len(fields) > 2 else 0
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.readall() or b""
+    except OSError:
+        return b""
+
+
+def new_segment(name: str) -> int:
+    """A descriptor of anonymous memory that may be sealed; it has no name that others could open."""
+    return os.memfd_create(f"anypool-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def reserve(fd: int, offset: int, size: int) -> None:
+    """Take space before it is touched: touching what can't be had is a SIGBUS, this is an `OSError`."""
+    os.posix_fallocate(fd, offset, size)
+
+
+def seal(fd: int) -> None:
+    """Make a segment read-only for everybody, for ever; fails while it is mapped shared and writable."""
+    seals = 0
+    for name in _SEALS:
+        seals |= getattr(fcntl, name)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+
+
+def set_pipe_size(fd: int, size: int) -> None:
+    """Ask for a pipe of `size` bytes; ignored where the user's quota of pipe pages is used up."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+    except OSError:
+        pass
