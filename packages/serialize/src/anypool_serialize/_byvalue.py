@@ -173,14 +173,18 @@ def reduce_class(pickler: Pickler, cls: type) -> Reduction:
     own = vars(cls)
     if isinstance(own.get("__dict__"), property):
         namespace["__dict__"] = own["__dict__"]
-    for name in ("__module__", "__slots__"):
+    # `__orig_bases__` at creation, or a generic class is refused for its plain base.
+    for name in ("__module__", "__slots__", "__orig_bases__"):
         if name in own:
             namespace[name] = own[name]
             attributes.pop(name, None)
     for name, value in list(attributes.items()):
         if type(value) is types.MemberDescriptorType and value.__objclass__ is cls:
             del attributes[name]
-    args = (track, type(cls), cls.__name__, _cloudpickle._get_bases(cls), namespace)
+    # A typed dict has no base but dict; its metaclass accepts only what was written.
+    typed_dict = type(cls).__name__ == "_TypedDictMeta"
+    bases = namespace.pop("__orig_bases__") if typed_dict else cls.__bases__
+    args = (track, type(cls), cls.__name__, bases, namespace)
     return _rebuild.class_, args, (attributes, None), None, None, _rebuild.set_class
 
 
@@ -207,10 +211,11 @@ def _builtin_name(cls: type) -> tuple[str, str] | None:
     if not _builtin_names:
         import _collections_abc
 
-        for module in (_collections_abc, types, builtins):
-            for name, value in vars(module).items():
+        # The first of them calls itself by another name.
+        for module, source in (("_collections_abc", _collections_abc), ("types", types), ("builtins", builtins)):
+            for name, value in vars(source).items():
                 if type(value) is type and value.__module__ == "builtins":
-                    _builtin_names[value] = (module.__name__, name)
+                    _builtin_names[value] = (module, name)
     return _builtin_names.get(cls) if type(cls) is type else None
 
 

@@ -34,7 +34,7 @@ def code(version: int, args: tuple[Any, ...]) -> types.CodeType:
         sent, here = f"{version // 100}.{version % 100}", f"{VERSION // 100}.{VERSION % 100}"
         raise AnypoolError(
             f"a function sent by value from Python {sent} cannot run on Python {here}: byte code differs "
-            "between minor versions; use the same version on both sides or put the function into an installed module"
+            "between minor versions; use one version on both sides or put the function into an installed module"
         )
     return types.CodeType(*args)
 
@@ -113,21 +113,22 @@ def _quiet_new_class(metaclass: type, name: str, bases: tuple[Any, ...], namespa
 
     keywords = {"metaclass": metaclass}
     resolved = types.resolve_bases(bases)
-    if not _has_own_hook(resolved):
+    if resolved is not bases or not _has_own_hook(resolved):
         return types.new_class(name, bases, keywords, fill)
+    # A base can be exchanged for one of the same layout only.
+    offsets = (("__dict__", resolved[0].__dictoffset__), ("__weakref__", resolved[0].__weakrefoffset__))
+    slots = tuple(slot for slot, offset in offsets if offset)
+    quiet = type("_Quiet", (), {"__slots__": slots, "__init_subclass__": classmethod(_no_hook)})
     try:
-        made = types.new_class(name, (_Quiet, *resolved), keywords, fill)
+        made = types.new_class(name, (quiet, *resolved), keywords, fill)
         made.__bases__ = resolved
     except TypeError:  # a layout or metaclass that does not bear the detour
         return types.new_class(name, bases, keywords, fill)
     return made
 
 
-class _Quiet:
-    __slots__ = ()
-
-    def __init_subclass__(cls, **_: object) -> None:
-        pass
+def _no_hook(cls: type, **_: object) -> None:
+    pass
 
 
 def _has_own_hook(bases: Iterable[type]) -> bool:
