@@ -13,9 +13,11 @@ HERE = Path(__file__).parent
 
 
 def run(command: list[str], cwd: Path | None = None, stdin: str | None = None) -> str:
-    """Standard output of a command that must succeed within 60 s; the helper modules of this folder are importable."""
+    """Output of a command that must succeed within 60 s; it can import the helpers of this folder."""
     env = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, env=env, input=stdin, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, cwd=cwd, env=env, input=stdin, check=False
+    )
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

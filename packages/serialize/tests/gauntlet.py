@@ -1,4 +1,4 @@
-"""Things that must travel by value: a script, so that all of it lives in `__main__`. Argument: one case's name."""
+"""What must travel by value, as a script: all of it lives in `__main__`. Argument: the name of a case."""
 
 import abc
 import collections
@@ -25,7 +25,7 @@ there = Peer()
 class Color(enum.Enum):
     RED = 1
     GREEN = 2
-    CRIMSON = 1
+    CRIMSON = 1  # noqa: PIE796  an alias is what is tested
 
     def shout(self):
         return self.name + "!"
@@ -126,7 +126,7 @@ class IntBox(Box[int]):
 
 
 class Base:
-    registry = {}
+    registry = {}  # noqa: RUF012  shared by design
 
     def __init_subclass__(cls, *, key, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -278,7 +278,11 @@ def case_two_closures_share_their_variable():
 
 def case_an_enum_keeps_identity_aliases_and_state():
     assert there.call(lambda c: c, Color.GREEN) is Color.GREEN
-    assert there.call(lambda: (Color["CRIMSON"] is Color.RED, len(Color), Color(2).shout())) == (True, 2, "GREEN!")
+    assert there.call(lambda: (Color["CRIMSON"] is Color.RED, len(Color), Color(2).shout())) == (
+        True,
+        2,
+        "GREEN!",
+    )
     assert there.call(lambda p: (p.mass, Planet.MARS.radius), Planet.EARTH) == (5.97e24, 3.39e6)
     assert there.call(lambda: Access.READ | Access.WRITE) is Access.READ | Access.WRITE
 
@@ -364,7 +368,7 @@ def case_recursion_in_every_form():
     assert there.call(factorial, 5) == 120
     assert there.call(is_even, 10) is True
     assert there.call(countdown_by_two, 6) == 3
-    local = lambda n: 1 if n == 0 else n * local(n - 1)  # noqa: E731
+    local = lambda n: 1 if n == 0 else n * local(n - 1)
     assert there.call(local, 5) == 120
 
 
@@ -431,7 +435,10 @@ def case_one_identity_per_class_at_every_depth():
 
 def case_one_identity_per_class_over_messages():
     there.call(lambda x: sys.__dict__.__setitem__("kept", x), Square(2))
-    assert there.call(lambda x: (type(x) is type(sys.kept), isinstance(sys.kept, Square)), Square(3)) == (True, True)
+    assert there.call(lambda x: (type(x) is type(sys.kept), isinstance(sys.kept, Square)), Square(3)) == (
+        True,
+        True,
+    )
 
 
 def case_what_comes_home_does_not_set_the_class_back():

@@ -10,7 +10,9 @@ import anypool_serialize
 
 class Peer:
     def __init__(self, python: str = sys.executable) -> None:
-        self._process = subprocess.Popen([python, "-m", "peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            [python, "-m", "peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     def call(self, func: Any, *args: Any) -> Any:
         assert self._process.stdin is not None
@@ -55,7 +57,7 @@ def main() -> None:
             data = sys.stdin.buffer.read(struct.unpack("<Q", head)[0])
             func, args = anypool_serialize.loads(data)
             result = (False, func(*args))
-        except Exception:
+        except Exception:  # noqa: BLE001  goes back as text
             result = (True, traceback.format_exc())
         _send(output, result)
 

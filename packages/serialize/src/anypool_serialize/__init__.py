@@ -1,18 +1,57 @@
 """Serialize everything Python at the speed of the C pickler, and say why an object won't travel."""
 
+from __future__ import annotations
+
 from ._core import Frames, copy, dumps, loads, pickles
 from ._errors import AnypoolError, CopiedState, Unserializable
 from ._where import register_by_value, unregister_by_value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._check import check
+    from ._digest import digest
+    from ._explain import Explanation, explain
+    from ._files import dump, load
+
 __all__ = [
     "AnypoolError",
     "CopiedState",
+    "Explanation",
     "Frames",
     "Unserializable",
+    "check",
     "copy",
+    "digest",
+    "dump",
     "dumps",
+    "explain",
+    "load",
     "loads",
     "pickles",
     "register_by_value",
     "unregister_by_value",
 ]
+
+# Loaded when first asked for: none of them is needed to send and receive.
+_LATER = {
+    "Explanation": "_explain",
+    "check": "_check",
+    "digest": "_digest",
+    "dump": "_files",
+    "explain": "_explain",
+    "load": "_files",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

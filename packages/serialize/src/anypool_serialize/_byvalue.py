@@ -159,10 +159,10 @@ def reduce_code(pickler: Pickler, code: types.CodeType) -> Reduction:
 
 
 def reduce_class(pickler: Pickler, cls: type) -> Reduction:
-    known = _builtin_name(cls)
+    known = _builtin_name(cls) or _other_name(cls)
     if known is not None:
-        return _rebuild.builtin_type, known
-    if not cls.__flags__ & _HEAP_TYPE or cls.__module__ == "builtins":
+        return _rebuild.named_type, known
+    if cls.__flags__ & _IMMUTABLE or not cls.__flags__ & _HEAP_TYPE:
         raise Refused(cls, f"the built-in type {cls.__name__!r} cannot be imported by its name")
     track = identify(cls)
     enum = sys.modules.get("enum")
@@ -188,6 +188,7 @@ def reduce_class(pickler: Pickler, cls: type) -> Reduction:
     return _rebuild.class_, args, (attributes, None), None, None, _rebuild.set_class
 
 
+_IMMUTABLE = 1 << 8
 _HEAP_TYPE = 1 << 9
 
 
@@ -212,7 +213,11 @@ def _builtin_name(cls: type) -> tuple[str, str] | None:
         import _collections_abc
 
         # The first of them calls itself by another name.
-        for module, source in (("_collections_abc", _collections_abc), ("types", types), ("builtins", builtins)):
+        for module, source in (
+            ("_collections_abc", _collections_abc),
+            ("types", types),
+            ("builtins", builtins),
+        ):
             for name, value in vars(source).items():
                 if type(value) is type and value.__module__ == "builtins":
                     _builtin_names[value] = (module, name)
@@ -220,6 +225,14 @@ def _builtin_name(cls: type) -> tuple[str, str] | None:
 
 
 _builtin_names: dict[type, tuple[str, str]] = {}
+
+
+def _other_name(cls: type) -> tuple[str, str] | None:
+    """Where an importable module has `cls` under a name that is not its own, as `_thread.LockType`."""
+    module = sys.modules.get(cls.__module__)
+    if module is None or "<locals>" in cls.__qualname__ or not importable(cls.__module__):
+        return None
+    return next(((cls.__module__, name) for name, value in list(vars(module).items()) if value is cls), None)
 
 
 def reduce_super(pickler: Pickler, obj: Any) -> Reduction:

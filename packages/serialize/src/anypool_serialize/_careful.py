@@ -34,18 +34,18 @@ class CarefulPickler(Pickler):
             return reduce_natively(obj)
         except (MemoryError, RecursionError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  reducers are anybody's code
             return self._by_dill(obj, error)
 
     def _by_dill(self, obj: Any, error: Exception) -> Reduction:
         if not carries(type(obj)):
-            raise Refused(obj, _reason(error)) from error
+            raise Refused(obj, describe_failure(error)) from error
         if self.strict:
             raise Refused(obj, "only dill carries it, as a copy, which strict=True forbids") from error
         try:
             return reduce_by_dill(obj)
         except Exception as second:
-            raise Refused(obj, _reason(error)) from second
+            raise Refused(obj, describe_failure(error)) from second
 
 
 def dumps_carefully(obj: Any, strict: bool, oob: int, first: Exception) -> Frames:
@@ -62,30 +62,30 @@ def dumps_carefully(obj: Any, strict: bool, oob: int, first: Exception) -> Frame
         cause = refused.__cause__ or (first if not isinstance(first, Refused) else None)
         raise _unserializable(obj, refused.obj, refused.reason) from cause
     except Exception as error:
-        raise _unserializable(obj, obj, _reason(error)) from error
+        raise _unserializable(obj, obj, describe_failure(error)) from error
 
 
 def _unserializable(root: Any, culprit: Any, reason: str) -> Unserializable:
     path = path_to(root, culprit) or ""
-    where = f"{path} ({_type_name(culprit)})" if path else f"an object of type {_type_name(culprit)}"
+    where = f"{path} ({type_name(culprit)})" if path else f"an object of type {type_name(culprit)}"
     return Unserializable(f"{where} cannot be serialized: {reason}. {advice_for(culprit)}", path)
 
 
 def _too_deep(obj: Any) -> Unserializable:
     return Unserializable(
-        f"the {_type_name(obj)} is nested too deeply for the pickler. Send it flat (a list of nodes that "
+        f"the {type_name(obj)} is nested too deeply for the pickler. Send it flat (a list of nodes that "
         "refer to each other by index), or raise the limit with sys.setrecursionlimit",
     )
 
 
-def _reason(error: BaseException) -> str:
+def describe_failure(error: BaseException) -> str:
     if isinstance(error, Refused):
         return error.reason
     text = str(error).strip().rstrip(".")
     return text if type(error) is TypeError and text else f"{type(error).__name__}: {text}"
 
 
-def _type_name(obj: Any) -> str:
+def type_name(obj: Any) -> str:
     kind = type(obj)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
@@ -96,7 +96,7 @@ def warn_of_copies(root: Any, copies: list[Any]) -> None:
         if obj in _warned:
             continue
         _warned.add(obj)
-        path = path_to(root, obj) or f"an object of type {_type_name(obj)}"
+        path = path_to(root, obj) or f"an object of type {type_name(obj)}"
         what = "the same lock" if "lock" in type(obj).__name__.lower() else "the same file"
         warnings.warn(f"{path}: a copy, not {what}", CopiedState, stacklevel=_stack_level())
 

@@ -51,7 +51,7 @@ def dumps(obj: object, *, strict: bool = False, oob: int = 65536) -> Frames:
         return write(Pickler, obj, strict, oob)
     except (MemoryError, CopiedState):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  reducers are anybody's code
         from ._careful import dumps_carefully
 
         return dumps_carefully(obj, strict, oob, error)
@@ -100,6 +100,6 @@ def pickles(obj: object, *, strict: bool = False) -> bool:
     """Whether `obj` survives a round trip in this process; `check` asks a fresh interpreter instead."""
     try:
         copy(obj, strict=strict)
-    except Exception:
+    except Exception:  # noqa: BLE001  whatever it raises, it does not survive
         return False
     return True

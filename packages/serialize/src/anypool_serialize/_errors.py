@@ -7,7 +7,7 @@ class AnypoolError(Exception):
     """Base of every error that anypool's packages raise on their own account."""
 
 
-class Unserializable(AnypoolError, TypeError):  # noqa: N818  says what the object is
+class Unserializable(AnypoolError, TypeError):
     """An object cannot be sent: `path` leads from what was given to the culprit.
 
     The path is an expression over the object that was passed, such as

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Reducer = Callable[["Pickler", Any], Reduction]
 
 
-class Refused(Exception):  # noqa: N818  a signal inside the package, not an error that anybody sees
+class Refused(Exception):
     """Stops a pickler at `obj`; never leaves the package."""
 
     def __init__(self, obj: object, reason: str) -> None:
@@ -136,7 +136,7 @@ def _reduce_method(pickler: Pickler, method: types.MethodType) -> Reduction:
     try:
         found = getattr(owner, func.__name__)
         by_name = found.__func__ is func and found.__self__ is owner
-    except Exception:  # an attribute lookup may run anything; the method travels as function and object then
+    except Exception:  # noqa: BLE001  an attribute lookup may run anything; the method travels as function and object then
         by_name = False
     return NotImplemented if by_name else (types.MethodType, (func, owner))
 
@@ -197,7 +197,7 @@ def _copied_types() -> list[type]:
     ]
 
 
-_COPIED: frozenset[type] = frozenset(_copied_types())
+COPIED: frozenset[type] = frozenset(_copied_types())
 
 _FIXED: dict[type, Reducer | None] = {
     types.FunctionType: _reduce_function,
@@ -207,7 +207,7 @@ _FIXED: dict[type, Reducer | None] = {
     types.BuiltinFunctionType: None,
     CellShell: _reduce_shell,
     memoryview: _reduce_view,
-    **dict.fromkeys(_COPIED, _reduce_copied),
+    **dict.fromkeys(COPIED, _reduce_copied),
     **{
         kind: _reduce_lazily(name)
         for kind, name in (

@@ -34,7 +34,7 @@ def code(version: int, args: tuple[Any, ...]) -> types.CodeType:
         sent, here = f"{version // 100}.{version % 100}", f"{VERSION // 100}.{VERSION % 100}"
         raise AnypoolError(
             f"a function sent by value from Python {sent} cannot run on Python {here}: byte code differs "
-            "between minor versions; use one version on both sides or put the function into an installed module"
+            "between minor versions; use one version, or put the function into an installed module"
         )
     return types.CodeType(*args)
 
@@ -71,7 +71,8 @@ def set_function(func: types.FunctionType, state: FunctionState) -> None:
         setattr(func, name, value)
 
 
-def builtin_type(module: str, name: str) -> type:
+def named_type(module: str, name: str) -> type:
+    __import__(module)
     found: type = getattr(sys.modules[module], name)
     return found
 
@@ -127,7 +128,7 @@ def _quiet_new_class(metaclass: type, name: str, bases: tuple[Any, ...], namespa
     return made
 
 
-def _no_hook(cls: type, **_: object) -> None:
+def _no_hook(_cls: type, /, **_: object) -> None:
     pass
 
 

@@ -54,9 +54,7 @@ def children(obj: Any) -> list[Child]:
     """What travels with `obj`; nothing if it cannot be taken apart."""
     try:
         return list(_children(obj))
-    except (
-        Exception
-    ):  # user code (states, reducers) may raise anything; the caller reports that by `own_error`
+    except Exception:  # noqa: BLE001  states and reducers are anybody's code; their error is told elsewhere
         return []
 
 

@@ -104,7 +104,7 @@ def _find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
     for finder in sys.meta_path:
         try:
             found = finder.find_spec(name, path)
-        except Exception:  # noqa: S112  a broken finder of somebody else must not decide
+        except Exception:  # noqa: BLE001, S112  a broken finder of somebody else must not decide
             continue
         if found is not None:
             return found

@@ -1,0 +1,130 @@
+"""Says which parts of an object do not serialize, why, and how large the others are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._advice import advice_for
+from ._careful import CarefulPickler, describe_failure, type_name
+from ._walk import children, root_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WIDTH = 10
+_DEPTH = 30
+_NODES = 2_000
+
+
+class Explanation:
+    """One object and, below it, those parts that tell something; `str` draws the tree.
+
+    Attributes:
+        path: Expression that leads to the object from what was given.
+        kind: Name of its type.
+        size: Bytes it takes, buffers included; None if it does not serialize.
+        reason: Why it does not, for the object that is the cause; else empty.
+        copied: Whether a lock or an open file in it arrives as a copy.
+        parts: The explanations of what it holds: all that fail or are copied, else the largest.
+        omitted: How many smaller parts were left out.
+    """
+
+    def __init__(self, label: str, path: str, obj: Any) -> None:
+        self.label = label
+        self.path = path
+        self.kind = type_name(obj)
+        self.size: int | None = None
+        self.reason = ""
+        self.copied = False
+        self.parts: list[Explanation] = []
+        self.omitted = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether it serializes, copies included."""
+        return self.size is not None
+
+    def __str__(self) -> str:
+        return "\n".join(_draw(self, "", ""))
+
+    def __repr__(self) -> str:
+        return f"<explanation of {self.path}: {'serializes' if self.ok else 'does not serialize'}>"
+
+
+def _draw(node: Explanation, first: str, rest: str) -> Iterator[str]:
+    yield f"{first}{node.label}: {node.kind}, {_verdict(node)}"
+    for i, part in enumerate(node.parts):
+        last = i + 1 == len(node.parts) and not node.omitted
+        yield from _draw(part, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+    if node.omitted:
+        yield f"{rest}└─ {node.omitted} more, smaller"
+
+
+def _verdict(node: Explanation) -> str:
+    if node.size is None:
+        return f"does not serialize{': ' + node.reason if node.reason else ''}"
+    return _human(node.size) + (", with a copy of a lock or file" if node.copied else "")
+
+
+def explain(obj: Any) -> Explanation:
+    """A tree of what does not serialize in `obj` and why, with paths and sizes; `print` it.
+
+    For reading, not for production: it serializes every part that it shows by itself.
+    """
+    name = root_name(obj)
+    root = Explanation(name, name, obj)
+    _examine(root, obj, {id(obj)}, [obj], 0)
+    return root
+
+
+def _examine(node: Explanation, obj: Any, seen: set[int], alive: list[Any], depth: int) -> None:
+    failure = _measure(node, obj)
+    if depth > _DEPTH or (depth > 0 and node.ok and not node.copied):
+        return
+    parts = []
+    for label, value in children(obj):
+        # Kept alive, or the id of a state made for the walk would be given to the next one.
+        if id(value) in seen or len(alive) > _NODES:
+            continue
+        seen.add(id(value))
+        alive.append(value)
+        part = Explanation(label, node.path + label, value)
+        _examine(part, value, seen, alive, depth + 1)
+        parts.append(part)
+    parts.sort(key=lambda part: (part.ok, not part.copied, -(part.size or 0)))
+    telling = sum(not part.ok or part.copied for part in parts)
+    node.parts = parts[: max(_WIDTH, telling)]
+    node.omitted = len(parts) - len(node.parts)
+    if failure is not None and all(part.ok for part in parts):
+        node.reason = f"{describe_failure(failure)}. {advice_for(obj)}"
+
+
+def _measure(node: Explanation, obj: Any) -> Exception | None:
+    sizes: list[int] = []
+    sink = _Counter(sizes)
+    pickler = CarefulPickler(sink, 5, buffer_callback=lambda buffer: sizes.append(buffer.raw().nbytes))
+    try:
+        pickler.dump(obj)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  reducers are anybody's code
+        return error
+    node.size = sum(sizes)
+    node.copied = pickler.opened is not None and bool(pickler.opened.copies)
+    return None
+
+
+class _Counter:
+    def __init__(self, sizes: list[int]) -> None:
+        self._sizes = sizes
+
+    def write(self, data: bytes) -> None:
+        self._sizes.append(memoryview(data).nbytes)
+
+
+def _human(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}" if unit != "B" else f"{size} B"
+        size /= 1000
+    return f"{size:.3g} GB"
