@@ -52,7 +52,7 @@ class Agent:
         while not self._over:
             self.loop.step()
 
-    def _on_signal(self, events: int) -> None:
+    def _on_signal(self, _events: int) -> None:
         numbers = os.read(self._wake, 4096)
         if signal.SIGTERM in numbers or signal.SIGHUP in numbers:
             self.end()
@@ -92,25 +92,35 @@ class Agent:
         try:
             for _ in range(2):
                 pipes += os.pipe2(os.O_CLOEXEC)
-            fds = Birth(self.pid, self._numbers, reader, writer, its_door.fileno(), pipes[1], pipes[3],
-                        self._files, session.setup)  # fmt: skip
-            worker.pid = self._fork(fds)
+            worker.pid = self._fork()
         except OSError:
             door.close()
             its_door.close()
             close_all(pipes)
             raise
         if worker.pid == 0:
-            its_door.detach()
+            fd = its_door.detach()
             self._abandon(door)
-            raise Born(fds)
+            raise Born(
+                Birth(
+                    self.pid,
+                    worker.number,
+                    reader,
+                    writer,
+                    fd,
+                    pipes[1],
+                    pipes[3],
+                    self._files,
+                    session.setup,
+                )
+            )
         its_door.close()
         close_all(pipes[1::2])
         self._adopt(worker, pipes[0], pipes[2])
         return worker
 
     @staticmethod
-    def _fork(birth: Birth) -> int:
+    def _fork() -> int:
         # A signal between the fork and the child's own handlers would be swallowed by the agent's.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = -1
@@ -127,13 +137,16 @@ class Agent:
         door = worker.door
         door.setblocking(False)
         self.loop.watch(door.fileno(), lambda events: self._on_door(door, worker))
-        for stream, fd in ((1, stdout), (2, stderr)):
-            os.set_blocking(fd, False)
-            worker.outputs[fd] = stream
-            self.loop.watch(fd, lambda events, fd=fd: self._on_output(worker, fd))  # type: ignore[misc]
+        self._watch_output(worker, stdout, 1)
+        self._watch_output(worker, stderr, 2)
+
+    def _watch_output(self, worker: Worker, fd: int, stream: int) -> None:
+        os.set_blocking(fd, False)
+        worker.outputs[fd] = stream
+        self.loop.watch(fd, lambda events: self._on_output(worker, fd))
 
     def _abandon(self, door: socket) -> None:
-        """Close, in a forked child, everything that would close its descriptor number later when collected."""
+        """Close, in a forked child, what would close its descriptor number later when it is collected."""
         self.loop.abandon()
         for session in self.sessions:
             session.abandon()
@@ -252,7 +265,7 @@ def _raise_file_limit() -> tuple[int, int] | None:
 
 
 def main(door: int, stderr: int, owner: int, entry: str = "anypool._worker") -> None:
-    """Be an agent until the owner is gone; `stderr` takes over from the descriptor that shows a failed start."""
+    """Be an agent until the owner is gone; `stderr` becomes descriptor 2 once the start has succeeded."""
     keep_only({0, 1, 2, door, stderr})
     if os.getppid() != owner:
         return

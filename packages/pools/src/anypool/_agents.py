@@ -14,7 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from anypool import _linux
 from anypool._wire import Decoder, Message, encode
@@ -73,9 +73,10 @@ class _Agent:
         if self.heard:
             return AgentLost(why)
         status = self.end()
-        shown = os.pread(self._errors, 1 << 16, 0).decode(errors="replace").strip() if self._errors >= 0 else ""
+        shown = os.pread(self._errors, 1 << 16, 0) if self._errors >= 0 else b""
         code = "unknown" if status is None else os.waitstatus_to_exitcode(status)
-        return _unavailable(f"its agent {why} before it answered (exit code {code})\n{shown}".rstrip())
+        text = f"its agent {why} before it answered (exit code {code})\n{shown.decode(errors='replace')}"
+        return _unavailable(text.rstrip())
 
     def answered(self) -> None:
         """The agent is up; what it wrote while it started is of no interest any more."""
@@ -130,14 +131,13 @@ def _readable(fd: int, seconds: float) -> bool:
 def _spawn(door: int, errors: int, env: Mapping[str, str], entry: str) -> int:
     # The descriptors are first moved out of the way of the numbers they get in the agent.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (door, errors)]
-    null = os.devnull
-    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [(os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0)]
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
     if not _is_open(1):
-        actions.append((os.POSIX_SPAWN_OPEN, 1, null, os.O_WRONLY, 0))
+        actions.append((os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0))
     if _is_open(2):
         actions.append((os.POSIX_SPAWN_DUP2, 2, 4))
     else:
-        actions.append((os.POSIX_SPAWN_OPEN, 4, null, os.O_WRONLY, 0))
+        actions.append((os.POSIX_SPAWN_OPEN, 4, os.devnull, os.O_WRONLY, 0))
     actions += [(os.POSIX_SPAWN_DUP2, high[1], 2), (os.POSIX_SPAWN_DUP2, high[0], 3)]
     try:
         return os.posix_spawn(
@@ -174,7 +174,7 @@ def _interpreter_flags() -> list[str]:
     options = [f"-{letter}" for letter in chosen]
     for warning in sys.warnoptions:
         options += ["-W", warning]
-    for name, value in sys._xoptions.items():
+    for name, value in sys._xoptions.items():  # noqa: SLF001 - it has no other name
         options += ["-X", name if value is True else f"{name}={value}"]
     return options
 
@@ -183,7 +183,7 @@ def _agent_path() -> list[str]:
     """Where the agent imports from: nothing of the user's may stand in for a standard module there."""
     library = os.path.dirname(os.path.abspath(os.__file__))
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    known = [entry for entry in sys.path if isinstance(entry, str) and os.path.isabs(entry)]
+    known = [entry for entry in sys.path if os.path.isabs(entry)]
     standard = [entry for entry in known if _is_standard(entry, library)]
     return list(dict.fromkeys([*standard, ours, *known]))
 
@@ -202,7 +202,7 @@ _door_key: _Key = frozenset()
 
 
 def adopt(door: int) -> None:
-    """In a worker: the agent it lives under is behind this descriptor; to be called after its environment is set."""
+    """In a worker, after its environment is set: its own pools ask the agent behind this descriptor."""
     global _door, _door_key
     _door = socket.socket(fileno=door)
     _door.settimeout(_START_LIMIT)
@@ -282,7 +282,7 @@ class Control:
         return bool(self._queue)
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send, or queue what doesn't fit. `fds` become the agent's: they are closed here once they have left."""
+        """Send, or queue what doesn't fit. `fds` go over to the agent: they are closed here once sent."""
         self._queue.append((memoryview(b"".join(encode(message))), list(fds)))
         self.flush()
 

@@ -49,7 +49,7 @@ class Birth(NamedTuple):
             self._settle()
             worker = importlib.import_module(entry)
             code = _run(lambda: worker.main(self.reader, self.writer, self.door))
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever it is, the frames below are the agent's
             _show_exception()
         finally:
             os._exit(code)
@@ -75,7 +75,7 @@ class Birth(NamedTuple):
         gc.enable()
 
     def _apply_setup(self) -> None:
-        """Take over the owner's surroundings; a folder that can't be entered ends the worker with that error."""
+        """Take over the owner's surroundings; a folder that can't be entered ends the worker."""
         setup = self.setup
         if setup.get("env") is not None:
             os.environ.clear()
@@ -130,7 +130,7 @@ def _run(function: Callable[[], object]) -> int:
     try:
         code = _code_of(function)
     finally:
-        atexit._run_exitfuncs()
+        atexit._run_exitfuncs()  # noqa: SLF001 - os._exit skips them
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -145,9 +145,9 @@ def _code_of(function: Callable[[], object]) -> int:
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF
-        print(end.code, file=sys.stderr)
+        os.write(2, f"{end.code}\n".encode(errors="backslashreplace"))
         return 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as an interpreter does at its top level
         _show_exception()
         return 1
     return 0

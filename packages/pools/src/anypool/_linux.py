@@ -83,11 +83,14 @@ def start_environment(pid: int) -> list[bytes]:
 
 def children(pid: int) -> list[int]:
     """The children of a process, by any of its threads; empty when it is gone or the kernel doesn't tell."""
+    found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
-        return []
-    return [int(child) for thread in threads for child in _read(f"/proc/{pid}/task/{thread}/children").split()]
+        return found
+    for thread in threads:
+        found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
+    return found
 
 
 def private_memory(pid: int) -> int:

@@ -13,7 +13,7 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 _IDLE = 10.0
 
-Handler = Callable[[int], None]
+Handler = Callable[[int], object]
 
 
 class Loop:

@@ -7,7 +7,7 @@ import signal
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET, socket
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anypool import _linux
 from anypool._loop import READ, WRITE
@@ -22,7 +22,7 @@ _RELAY_LIMIT = 1 << 20
 _TAIL = 64 << 10
 _TOLD = 4096
 _CHUNK = 64 << 10
-_MOST_FDS = 64
+_ANCILLARY = CMSG_SPACE(64 * 4)
 _POLL_MEMORY = 0.2
 GRACE = 0.5
 
@@ -45,7 +45,7 @@ def close_all(fds: list[int] | deque[int]) -> None:
 class Worker:
     """A forked child: where it belongs, its output, and what is known about its end."""
 
-    __slots__ = ("pid", "number", "slot", "seq", "session", "door", "outputs", "tail", "reason")
+    __slots__ = ("door", "number", "outputs", "pid", "reason", "seq", "session", "slot", "tail")
 
     def __init__(self, number: int, slot: int, seq: int, session: Session, door: socket) -> None:
         self.pid = 0
@@ -57,7 +57,7 @@ class Worker:
         self.reason = ""
 
     def signal(self, number: int) -> None:
-        """Signal the worker and its process group; it has not been reaped, so the numbers are still its own."""
+        """Signal the worker and its process group; until it is reaped the numbers are its own."""
         for send in (os.killpg, os.kill):
             try:
                 send(self.pid, number)
@@ -132,14 +132,15 @@ class Session:
 
     def _read(self) -> None:
         try:
-            data, ancillary, flags, _ = self._socket.recvmsg(_CHUNK, CMSG_SPACE(_MOST_FDS * 4), MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
             data, ancillary = b"", []
         self._fds.extend(received_descriptors(ancillary))
         if not data:
-            return self.lost()
+            self.lost()
+            return
         try:
             for message in self._decoder.feed(data):
                 if self._open:
@@ -183,7 +184,7 @@ class Session:
         self.agent.loop.after(message.json().get("grace", 5.0), self._end_of_grace)
         self._leave_if_done()
 
-    _HANDLERS: dict[int, Callable[[Session, Message], None]] = {
+    _HANDLERS: ClassVar[dict[int, Callable[[Session, Message], None]]] = {
         Kind.SETUP: _on_setup,
         Kind.SPAWN: _on_spawn,
         Kind.KILL: _on_kill,
@@ -197,10 +198,9 @@ class Session:
     def kill(self, worker: Worker, reason: str, grace: float) -> None:
         """End a worker: SIGTERM, `grace` seconds later SIGKILL, both to its process group."""
         worker.reason = worker.reason or reason
-        if grace <= 0:
-            return worker.signal(signal.SIGKILL)
-        worker.signal(signal.SIGTERM)
-        self.agent.loop.after(grace, lambda: self._kill_now(worker))
+        worker.signal(signal.SIGTERM if grace > 0 else signal.SIGKILL)
+        if grace > 0:
+            self.agent.loop.after(grace, lambda: self._kill_now(worker))
 
     def _kill_now(self, worker: Worker) -> None:
         if self.workers.get((worker.slot, worker.seq)) is worker:
@@ -238,9 +238,16 @@ class Session:
 
     def _tell_death(self, slot: int, seq: int, status: int | None, reason: str, tail: bytes) -> None:
         code = None if status is None else os.waitstatus_to_exitcode(status)
-        fields = {"exit": code, "signal": None} if code is None or code >= 0 else {"exit": None, "signal": -code}
-        text = tail[-_TOLD:].decode(errors="replace")
-        self._numbered(control(Kind.DIED, slot, **fields, reason=reason, stderr=text), seq)
+        by_signal = code is not None and code < 0
+        message = control(
+            Kind.DIED,
+            slot,
+            exit=None if by_signal else code,
+            signal=-code if code is not None and by_signal else None,
+            reason=reason,
+            stderr=tail[-_TOLD:].decode(errors="replace"),
+        )
+        self._numbered(message, seq)
 
     def _numbered(self, message: Message, seq: int) -> None:
         message.seq = seq
@@ -259,7 +266,8 @@ class Session:
         except BlockingIOError:
             pass
         except OSError:
-            return self.agent.loop.after(0, self.lost)
+            self.agent.loop.after(0, self.lost)
+            return
         blocked = bool(self._outbox.head())
         if blocked != self._blocked:
             self._blocked = blocked
