@@ -24,7 +24,7 @@ from anypool._wire import Kind
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from owner import Line, Owner, children, owning, runs, wait_until  # noqa: E402
+from owner import Owner, children, owning, runs, wait_until  # type: ignore[import-not-found]  # noqa: E402
 
 # Holds the interpreter's lock until the process is killed.
 HOLD = "import ctypes; ctypes.PyDLL(None).sleep(600)"
@@ -111,7 +111,7 @@ def test_a_worker_has_no_descriptors_but_its_own() -> None:
         for line in lines:
             line.ask("tell(1)")
         held = lines[2].ask(
-            "tell(sorted(set(map(int, os.listdir('/proc/self/fd'))) - {0, 1, 2, reader, writer, door}))"
+            "fds = set(map(int, os.listdir('/proc/self/fd'))); tell(sorted(fds - {0, 1, 2, reader, writer, door}))"
         )
         # The listing itself takes one.
         assert len(json.loads(held)) == 1
@@ -407,7 +407,7 @@ def test_ignored_sigchld_disturbs_nothing() -> None:
 
 def test_an_agent_that_cannot_start_says_why() -> None:
     owner = Owner(entry="no_such_module")
-    with pytest.raises(LauncherUnavailable, match="(?s)exit code 1.*no_such_module"):
+    with pytest.raises(LauncherUnavailable, match=r"(?s)exit code 1.*no_such_module"):
         owner.until(Kind.WELCOME)
     owner.control.close()
 

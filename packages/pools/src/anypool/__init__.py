@@ -1,0 +1,88 @@
+"""One `map`, from serial to every core of a machine, chosen by one word."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anypool._crew import WorkerInfo
+    from anypool._errors import (
+        AnypoolError,
+        LauncherNotFound,
+        LauncherUnavailable,
+        Oversubscribed,
+        PlanError,
+        PoolClosed,
+        RemoteError,
+        TaskTimeout,
+        Unserializable,
+        WorkerLost,
+    )
+    from anypool._launcher import LAUNCHER_API, Launcher, usable_cpus
+    from anypool._maps import Amap, Asmap, Imap, Ismap, Map, Smap, Uimap
+    from anypool._names import ProcessPool, SerialPool, ThreadPool
+    from anypool._pool import Pool
+    from anypool._result import Result
+    from anypool._select import get_pool
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "_crew": ["WorkerInfo"],
+    "_errors": [
+        "AnypoolError", "LauncherNotFound", "LauncherUnavailable", "Oversubscribed", "PlanError", "PoolClosed",
+        "RemoteError", "TaskTimeout", "Unserializable", "WorkerLost",
+    ],
+    "_launcher": ["LAUNCHER_API", "Launcher", "usable_cpus"],
+    "_maps": ["Amap", "Asmap", "Imap", "Ismap", "Map", "Smap", "Uimap"],
+    "_names": ["ProcessPool", "SerialPool", "ThreadPool"],
+    "_pool": ["Pool"],
+    "_result": ["Result"],
+    "_select": ["get_pool"],
+}  # fmt: skip
+_PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "LAUNCHER_API",
+    "Amap",
+    "AnypoolError",
+    "Asmap",
+    "Imap",
+    "Ismap",
+    "Launcher",
+    "LauncherNotFound",
+    "LauncherUnavailable",
+    "Map",
+    "Oversubscribed",
+    "PlanError",
+    "Pool",
+    "PoolClosed",
+    "ProcessPool",
+    "RemoteError",
+    "Result",
+    "SerialPool",
+    "Smap",
+    "TaskTimeout",
+    "ThreadPool",
+    "Uimap",
+    "Unserializable",
+    "WorkerInfo",
+    "WorkerLost",
+    "get_pool",
+    "usable_cpus",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The agent and its workers import parts of this package that need next to nothing of it.
+    module = _PLACE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,181 @@
+"""The crew over any standard executor: what a plugin of twenty lines returns is enough for every method."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future
+from typing import Any
+
+from anypool._chunk import Body, Calling
+from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
+from anypool._desk import Cause, Flight
+from anypool._errors import WorkerLost
+from anypool._packing import Parcel, body_inline, pack_inline, run_message
+from anypool._serve import serve, unpack_reply
+from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
+
+__all__: list[str] = []
+
+_CLOSE_SECONDS = 10.0
+# An executor that breaks this often without giving one result will not get better.
+_MOST_BREAKS = 5
+
+
+class ExecutorCrew:
+    """Virtual slots over an executor made by `launch`; when it breaks, it is made anew.
+
+    A running call can't be ended: a slot whose task is given up comes back when its future ends. Nor can it be told
+    which worker broke an executor, so a chunk is blamed only if it was alone.
+    """
+
+    polled = False
+    runs_here = False
+    reports_items = False
+
+    def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
+        self.kind = kind
+        self._executor, self._launch, self._workers = executor, launch, workers
+        self._generation = self._breaks = 0
+        self._warm = False
+        self._flying: dict[Future[Any], int] = {}
+        self._generations: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._deliver: Callable[[list[Event]], None] = lambda _: None
+
+    def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
+        """The executor starts its workers when it likes."""
+        self._deliver = deliver
+        return self.resize(self._workers)
+
+    def body(self, calling: Calling) -> Body:
+        """Serialise what is called."""
+        return body_inline(calling)
+
+    def pack(self, payload: Any) -> tuple[Parcel, int]:
+        """Serialise items."""
+        return pack_inline(payload)
+
+    def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
+        """Submit the chunk; the thread that completes its future delivers the reply."""
+        with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
+        self._warm = True
+        data = b"".join(encode(run_message(slot, flight, with_body)))
+        generation = self._generation
+        try:
+            future = self._executor.submit(serve, data)
+        except RuntimeError as error:  # Broken, or shut down by its owner.
+            future = Future()
+            future.set_exception(error)
+        flight.begun = flight.sent
+        with self._lock:
+            self._flying[future] = slot
+        if future.done():
+            # A future that is done calls back at once, and the engine's lock is held here.
+            _aside(lambda: self._done(slot, flight, generation, future))
+        else:
+            future.add_done_callback(lambda ended: self._done(slot, flight, generation, ended))
+
+    def _done(self, slot: int, flight: Flight, generation: int, future: Future[Any]) -> None:
+        with self._lock:
+            alone = len(self._flying) == 1
+            stale = self._flying.pop(future) != slot or generation < self._generations[slot]
+            given_up = slot < 0
+        if stale or given_up:
+            return
+        try:
+            (message,) = Decoder().feed(future.result(0))
+        except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever the engine failed with ends this chunk
+            self._broken(slot, generation, error, alone)
+            return
+        self._breaks = 0
+        if message.kind == Kind.NEED:
+            self._deliver([Needed(slot, message.seq)])
+        else:
+            self._deliver([Replied(slot, flight.seq, unpack_reply(message, _no_segments))])
+
+    def _broken(self, slot: int, generation: int, error: BaseException, alone: bool) -> None:
+        with self._lock:
+            if generation == self._generation and not isinstance(error, CancelledError):
+                self._generation += 1
+                self._breaks += 1
+                self._warm = False
+                self._executor.shutdown(wait=False)
+                if self._breaks < _MOST_BREAKS:
+                    self._executor = self._launch()
+            self._generations[slot] = self._generation
+        text = f"{type(error).__name__}: {error}"
+        if self._breaks >= _MOST_BREAKS:
+            failure = WorkerLost(f"launcher {self.kind!r} broke {_MOST_BREAKS} times in a row: {text}", cause=text)
+            failure.__cause__ = error
+            self._deliver([Failed(failure)])
+        else:
+            cause = Cause(text, own=alone, worker=f"{self.kind}-{slot}", host=socket.gethostname())
+            self._deliver([Lost(slot, cause)])
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Futures deliver by themselves."""
+        return []
+
+    def interrupt(self) -> None:
+        """Nobody sleeps in `poll`."""
+
+    def kill(self, slot: int) -> None:
+        """Give up the slot's call; when it ends, its slot comes back."""
+        with self._lock:
+            held = [future for future, number in self._flying.items() if number == slot]
+            for future in held:
+                self._flying[future] = -1
+            self._generations[slot] = self._generation + 1
+        for future in held:
+            if not future.cancel():
+                future.add_done_callback(lambda _: _aside(lambda: self._returned(slot)))
+        cause = Cause("given up", own=False, worker=f"{self.kind}-{slot}", host=socket.gethostname())
+        _aside(lambda: self._deliver([Lost(slot, cause)]))
+
+    def _returned(self, slot: int) -> None:
+        with self._lock:
+            self._generations[slot] = self._generation
+        self._deliver([Gained(slot)])
+
+    def renew(self, slot: int) -> bool:
+        """Whether the slot can be used; one that was given up comes back later."""
+        return self._generations[slot] <= self._generation
+
+    def stop(self, slot: int) -> None:
+        """One call less at a time."""
+        self._generations.pop(slot, None)
+
+    def resize(self, workers: int) -> list[int]:
+        """Calls at a time; the executor's own size stays what it is."""
+        added = [slot for slot in range(workers) if slot not in self._generations]
+        for slot in added:
+            self._generations[slot] = self._generation
+        return added
+
+    def release(self, body: Body) -> None:
+        """Workers forget old functions by themselves."""
+
+    def identify(self, slot: int) -> tuple[str, str, int]:
+        """A standard executor doesn't tell which process runs a call."""
+        return f"{self.kind}-{slot}", socket.gethostname(), 0
+
+    def close(self) -> None:
+        """Shut the executor down; a call that still runs after 10 s is left to it."""
+        ending = threading.Thread(target=self._executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        ending.start()
+        ending.join(_CLOSE_SECONDS)
+
+    def desert(self) -> None:
+        """Shut down without waiting."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _aside(action: Callable[[], object]) -> None:
+    """Run something that takes the engine's lock, which the calling thread may hold."""
+    threading.Thread(target=action, name="anypool-aside", daemon=True).start()
+
+
+def _no_segments(ref: Ref) -> Buffer:
+    raise ValueError(f"{ref} from a worker that has no segments")

@@ -1,0 +1,186 @@
+"""What travels between stream and worker: jobs, chunks of their items, and outcomes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+__all__: list[str] = []
+
+
+class Mode(IntEnum):
+    """How a chunk's payload is applied: values are part of the wire format."""
+
+    MAP = 0  # a list of columns: f(*row) for the rows
+    STAR = 1  # a list of argument tuples
+    CALL = 2  # pickles of (args, kwargs), one after the other
+
+
+class Calling(NamedTuple):
+    """What is called for each item, in the form that crosses to the worker."""
+
+    function: Callable[..., Any]
+    kwargs: dict[str, Any] | None = None
+    retry_on: tuple[type[BaseException], ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Body:
+    """A `Calling`, and its serialised form where the crew's workers don't share this process' objects."""
+
+    calling: Calling
+    parcel: Any = None
+    digest: bytes = b""
+    size: int = 0
+
+    @property
+    def key(self) -> object:
+        """Equal for bodies that may share a chunk."""
+        if self.parcel is None:
+            return id(self.calling.function)
+        return self.digest if any(self.digest) else bytes(self.parcel.parts[0])
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What all chunks of one map share.
+
+    `stop`: nothing after the first exception of a chunk is run. `budget`: seconds after which a worker sends home what
+    is done and leaves the rest. `careful`: each outcome is sent at once, so that it's always known which item runs.
+    """
+
+    number: int
+    mode: Mode
+    body: Body
+    stop: bool = False
+    budget: float = 0.008
+    careful: bool = False
+    timeout: float | None = None
+    lost_retries: int = 2
+    context: Context | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """`count` items of a payload, after the first `skip`; `first` is the index of the first of them in the input.
+
+    A chunk that comes back in part, or is lost, is cut again by its numbers alone; the payload is packed once.
+    """
+
+    job: Job
+    lane: Lane
+    first: int
+    count: int
+    payload: Any
+    skip: int = 0
+    size: int = 0
+    expected: float = float("inf")
+    careful: bool = False
+    losses: int = 0
+    extra: Any = None
+
+    def part(self, start: int, count: int) -> Chunk:
+        """`count` items of this chunk from its `start`-th on."""
+        return Chunk(
+            self.job, self.lane, self.first + start, count, self.payload, self.skip + start, self.size,
+            self.expected, self.careful, self.losses, self.extra,
+        )  # fmt: skip
+
+
+class Outcomes(Protocol):
+    """What became of `count` items in a row; `errors` maps offsets to whether the exception is one to retry."""
+
+    count: int
+    seconds: float
+    errors: dict[int, bool]
+    size: int
+
+    def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
+        """Values (None for errors) and exceptions by offset; runs user code when it unpickles."""
+
+
+@dataclass(slots=True, eq=False)
+class Direct:
+    """Outcomes that are objects of this process already."""
+
+    values: list[Any]
+    exceptions: dict[int, BaseException] = field(default_factory=dict)
+    seconds: float = 0.0
+    errors: dict[int, bool] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many items these are."""
+        return len(self.values)
+
+    @property
+    def size(self) -> int:
+        """A guess at the bytes they hold."""
+        return 64 * len(self.values)
+
+    def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
+        """The outcomes as they are."""
+        return self.values, self.exceptions
+
+
+def failed(exception: BaseException) -> Direct:
+    """The outcome of one item that failed outside its function."""
+    return Direct([None], {0: exception}, 0.0, {0: False})
+
+
+class Packed:
+    """Outcomes as a worker sent them; unpacked once, by the thread that asks first."""
+
+    __slots__ = ("_decoded", "_lock", "_unpack", "count", "errors", "seconds", "size")
+
+    def __init__(
+        self,
+        count: int,
+        seconds: float,
+        errors: dict[int, bool],
+        size: int,
+        unpack: Callable[[], tuple[list[Any], dict[int, BaseException]]],
+    ) -> None:
+        self.count, self.seconds, self.errors, self.size = count, seconds, errors, size
+        self._unpack: Callable[[], tuple[list[Any], dict[int, BaseException]]] | None = unpack
+        self._decoded: tuple[list[Any], dict[int, BaseException]] | None = None
+        self._lock = threading.Lock()
+
+    def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
+        """Unpickle; an outcome that can't be rebuilt here becomes the error of all its items."""
+        with self._lock:
+            if self._decoded is None:
+                assert self._unpack is not None
+                self._decoded = self._unpack()
+                self._unpack = None
+            return self._decoded
+
+
+class Lane(Protocol):
+    """A source of chunks that the desk serves in turn; called with the engine's lock held, so never runs user code."""
+
+    def take(self, workers: int) -> Chunk | None:
+        """The next chunk that may be sent now."""
+
+    def settle(self, chunk: Chunk, offset: int, outcomes: Outcomes) -> None:
+        """Outcomes of the chunk's items from its `offset`-th on."""
+
+    def give_back(self, chunk: Chunk) -> None:
+        """These items were not begun, or may begin again."""
+
+    def charge(self, index: int) -> int:
+        """Count one more begun-and-lost attempt of an item; return how many that makes."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether outcomes are still of use to anybody."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `take` has something."""

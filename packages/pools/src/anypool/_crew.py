@@ -1,0 +1,126 @@
+"""What the engine talks to: slots that take chunks, and events that tell what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from anypool._chunk import Body, Calling, Outcomes
+from anypool._desk import Cause, Flight
+
+__all__: list[str] = []
+
+
+class Replied(NamedTuple):
+    """Outcomes of the next items of a slot's oldest chunk; `last` if it sends no more for this chunk."""
+
+    slot: int
+    seq: int
+    outcomes: Outcomes
+    last: bool = True
+
+
+class Begun(NamedTuple):
+    """The worker has started on the first item of a careful chunk."""
+
+    slot: int
+    seq: int
+
+
+class Needed(NamedTuple):
+    """The worker lacks the function; the chunk must be sent again with its body."""
+
+    slot: int
+    seq: int
+
+
+class Lost(NamedTuple):
+    """The slot's worker is gone; the crew waits for `renew`."""
+
+    slot: int
+    cause: Cause
+
+
+class Gained(NamedTuple):
+    """A new slot takes work."""
+
+    slot: int
+
+
+class Failed(NamedTuple):
+    """No slot will take work any more, and why."""
+
+    error: BaseException
+
+
+Event = Replied | Begun | Needed | Lost | Gained | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker: `name`, `host`, `pid`, `tasks` done, `busy` seconds spent in them, `state` idle or busy."""
+
+    name: str
+    host: str
+    pid: int
+    tasks: int
+    busy: float
+    state: str
+
+
+class Crew(Protocol):
+    """The workers of one pool.
+
+    A `polled` crew hands out its events when asked (`poll`), and whoever waits for the pool asks. Others call `deliver`
+    from threads of their own, holding no lock. `send`, `kill`, `renew`, `stop` and `resize` are called with the engine's
+    lock held and must not block; `body` and `pack` without it, for they run user code. A crew that `runs_here` runs tasks
+    in `poll`, where Ctrl-C is the task's. One that doesn't report items can't be asked for careful chunks.
+    """
+
+    polled: bool
+    runs_here: bool
+    reports_items: bool
+    kind: str
+
+    def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
+        """Start the workers; return the slots."""
+
+    def body(self, calling: Calling) -> Body:
+        """What is called, in the form that this crew's workers take."""
+
+    def pack(self, payload: Any) -> tuple[Any, int]:
+        """A payload in the form that this crew's workers take, and its size in bytes."""
+
+    def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
+        """Give a chunk to a slot."""
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Wait for events up to so many seconds; called by one thread at a time."""
+
+    def interrupt(self) -> None:
+        """Make `poll` return early; may be called from a signal handler."""
+
+    def kill(self, slot: int) -> None:
+        """End the slot's worker whatever it does; `Lost` follows."""
+
+    def renew(self, slot: int) -> bool:
+        """Put a new worker into the slot of a lost one; false if the slot is gone until `Gained`."""
+
+    def stop(self, slot: int) -> None:
+        """End an idle slot's worker for good."""
+
+    def resize(self, workers: int) -> list[int]:
+        """Add slots up to so many; return the new ones."""
+
+    def release(self, body: Body) -> None:
+        """A map has ended: workers may forget its function."""
+
+    def identify(self, slot: int) -> tuple[str, str, int]:
+        """Name, host and process id of a slot's worker."""
+
+    def close(self) -> None:
+        """End all workers, idle or not, and wait for that; at most 10 s. Idempotent."""
+
+    def desert(self) -> None:
+        """The same without waiting or locking, for finalizers."""

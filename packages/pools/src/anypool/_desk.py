@@ -1,0 +1,327 @@
+"""Decide which chunk goes to which slot, and what becomes of it when the slot is lost.
+
+A state machine without I/O or clock: the engine tells it what happened and when, and carries out what it returns.
+
+Attempts. What was not begun when a worker died is sent again free of charge. Of a lost chunk with several items nobody
+knows which one killed the worker, so it runs again carefully, each outcome sent at once; a death there is charged to
+the item that was running, and only that one. Losses that are no fault of the worker's own are free, five times.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from anypool._chunk import Chunk, Lane, Mode, Outcomes, failed
+from anypool._errors import TaskTimeout, WorkerLost
+
+__all__: list[str] = []
+
+# Chunks on their way to one worker while the caller waits and refills: one runs, the next is there when it ends.
+DEPTH = 2
+# The same while nobody waits: the helper looks in less often, so more work has to be there.
+DEPTH_UNWATCHED = 8
+# A chunk behind one longer than this would wait too long for it; so would one behind a big transfer.
+_LONG_SECONDS = 0.05
+_BIG_BYTES = 4 << 20
+_FREE_LOSSES = 5
+_PARTS = 8
+# A map that ended early leaves its running chunks this long before their worker is replaced, if its slot is needed.
+GRACE = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A chunk on a slot; `progress` of its items are settled, `begun` is when the next one was started, if known."""
+
+    chunk: Chunk
+    seq: int
+    sent: float
+    progress: int = 0
+    begun: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One worker's place in the pool, whoever fills it at the moment."""
+
+    number: int
+    flights: deque[Flight] = field(default_factory=deque)
+    started: bool = False
+    closing: bool = False
+    quota: int | None = None
+    tasks: int = 0
+    busy: float = 0.0
+    verdict: str | None = None
+
+
+class Cause(NamedTuple):
+    """Why a worker is gone; `own` is false when something other than its tasks ended it."""
+
+    text: str
+    own: bool = True
+    worker: str = ""
+    host: str = ""
+    stderr: str = ""
+
+
+class Desk:
+    """Slots on one side, lanes of ready chunks on the other."""
+
+    def __init__(self, quota: int | None = None, reports_items: bool = True) -> None:
+        self.slots: dict[int, Slot] = {}
+        self.depth = DEPTH
+        self._lanes: deque[Lane] = deque()
+        self._seq = 0
+        self._quota = quota
+        self._reports_items = reports_items
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks that slots have and that have not come back."""
+        return sum(len(slot.flights) for slot in self.slots.values())
+
+    def add_slot(self, number: int) -> None:
+        """A slot takes work from now on."""
+        self.slots[number] = Slot(number, quota=self._quota)
+
+    def add_lane(self, lane: Lane) -> None:
+        """Serve this lane from now on, in turn with the others."""
+        self._lanes.append(lane)
+
+    def remove_lane(self, lane: Lane) -> None:
+        """Nothing more comes from this lane."""
+        if lane in self._lanes:
+            self._lanes.remove(lane)
+
+    @property
+    def lanes(self) -> Iterable[Lane]:
+        """All lanes that are served."""
+        return self._lanes
+
+    def room(self) -> int:
+        """How many more chunks could be sent right now."""
+        return sum(self._room(slot) for slot in self.slots.values())
+
+    def _room(self, slot: Slot) -> int:
+        flights = slot.flights
+        if slot.closing or slot.verdict is not None:
+            return 0
+        if not flights:
+            return 1 if slot.quota is None or slot.quota > 0 else 0
+        last = flights[-1].chunk
+        if len(flights) >= self.depth or last.careful or slot.quota is not None:
+            return 0
+        if last.expected > _LONG_SECONDS or last.size > _BIG_BYTES:
+            return 0
+        return self.depth - len(flights)
+
+    def assign(self, now: float) -> list[tuple[Slot, Flight]]:
+        """Give ready chunks to the slots that have least to do; return what is to be sent."""
+        sends: list[tuple[Slot, Flight]] = []
+        for queued in range(self.depth):
+            for slot in self.slots.values():
+                if len(slot.flights) != queued or not self._lanes or not self._room(slot):
+                    continue
+                chunk = self._next(slot)
+                if chunk is None:
+                    return sends
+                self._seq += 1
+                flight = Flight(chunk, self._seq, now)
+                slot.flights.append(flight)
+                if slot.quota is not None:
+                    slot.quota -= chunk.count
+                sends.append((slot, flight))
+        return sends
+
+    def _next(self, slot: Slot) -> Chunk | None:
+        for _ in range(len(self._lanes)):
+            lane = self._lanes[0]
+            self._lanes.rotate(-1)
+            chunk = lane.take(len(self.slots))
+            if chunk is None:
+                continue
+            if chunk.careful and slot.flights:
+                # Beside another chunk nobody could tell which one the worker was running.
+                lane.give_back(chunk)
+                continue
+            if slot.quota is not None and chunk.count > slot.quota:
+                lane.give_back(chunk.part(slot.quota, chunk.count - slot.quota))
+                chunk = chunk.part(0, slot.quota)
+            return chunk
+        return None
+
+    def begun(self, number: int, seq: int, now: float) -> None:
+        """The slot has started on the first item of a careful chunk."""
+        flight = self._flight(number, seq)
+        if flight is not None:
+            flight.begun = now
+
+    def replied(self, number: int, seq: int, outcomes: Outcomes, last: bool, now: float) -> None:
+        """Outcomes for the next items of a slot's oldest chunk; `last` says that no more come for it."""
+        flight = self._flight(number, seq)
+        if flight is None:
+            return
+        slot, chunk = self.slots[number], flight.chunk
+        slot.started = True
+        slot.tasks += outcomes.count
+        slot.busy += outcomes.seconds
+        offset = flight.progress
+        flight.progress += outcomes.count
+        flight.begun = now
+        if last:
+            slot.flights.popleft()
+        if outcomes.count:
+            chunk.lane.settle(chunk, offset, outcomes)
+        if last and flight.progress < chunk.count:
+            rest = chunk.part(flight.progress, chunk.count - flight.progress)
+            if slot.quota is not None:
+                slot.quota += rest.count
+            chunk.lane.give_back(rest)
+
+    def needs(self, number: int, seq: int) -> Flight | None:
+        """The slot lacks the function's body; the flight to send again with it."""
+        return self._flight(number, seq)
+
+    def _flight(self, number: int, seq: int) -> Flight | None:
+        slot = self.slots.get(number)
+        if slot is None or not slot.flights or slot.flights[0].seq != seq:
+            return None
+        return slot.flights[0]
+
+    def used_up(self) -> list[Slot]:
+        """Slots whose worker has done as many tasks as one may, and is idle."""
+        return [slot for slot in self.slots.values() if slot.quota is not None and slot.quota <= 0 and not slot.flights]
+
+    def renewed(self, number: int) -> None:
+        """A new worker fills the slot."""
+        slot = self.slots[number]
+        slot.started, slot.quota, slot.verdict = False, self._quota, None
+
+    def lost(self, number: int, cause: Cause) -> bool:
+        """The slot's worker is gone; decide what becomes of its chunks.
+
+        Returns whether that was the worker's own failure, before it had finished anything.
+        """
+        slot = self.slots[number]
+        flights, slot.flights = list(slot.flights), deque()
+        verdict, slot.verdict = slot.verdict, None
+        for at, flight in enumerate(flights):
+            rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
+            if at > 0:
+                rest.lane.give_back(rest)
+            elif verdict == "timeout":
+                self._timed_out(rest)
+            elif verdict is not None or not cause.own:
+                self._free_loss(rest, cause)
+            else:
+                self._own_death(rest, cause)
+        return verdict is None and cause.own and not slot.started and not flights
+
+    @staticmethod
+    def _timed_out(rest: Chunk) -> None:
+        seconds = rest.job.timeout
+        error = TaskTimeout(f"item {rest.first} ran longer than timeout={seconds:g} s and was stopped")
+        outcome = failed(error)
+        outcome.errors[0] = issubclass(TaskTimeout, rest.job.body.calling.retry_on)
+        rest.lane.settle(rest, 0, outcome)
+        if rest.count > 1:
+            rest.lane.give_back(rest.part(1, rest.count - 1))
+
+    def _free_loss(self, rest: Chunk, cause: Cause) -> None:
+        rest.losses += 1
+        if not self._reports_items and rest.count > 1:
+            self._divide(rest)
+            return
+        if rest.lane.ended or (rest.losses <= _FREE_LOSSES and rest.job.lost_retries > 0):
+            rest.lane.give_back(rest)
+            return
+        # Careful chunks are the only ones with no retries, so only the first item has begun.
+        rest.lane.settle(rest, 0, failed(worker_lost(rest, 0, cause, "")))
+        if rest.count > 1:
+            rest.lane.give_back(rest.part(1, rest.count - 1))
+
+    def _own_death(self, rest: Chunk, cause: Cause) -> None:
+        if rest.count > 1 and not rest.careful:
+            rest.careful = self._reports_items
+            if self._reports_items:
+                rest.lane.give_back(rest)
+            else:
+                self._divide(rest)
+            return
+        deaths = rest.lane.charge(rest.first)
+        if deaths > rest.job.lost_retries:
+            tried = f" ({deaths} attempts)" if deaths > 1 else ""
+            rest.lane.settle(rest, 0, failed(worker_lost(rest, 0, cause, tried)))
+        else:
+            again = rest.part(0, 1)
+            again.careful = True
+            rest.lane.give_back(again)
+        if rest.count > 1:
+            rest.lane.give_back(rest.part(1, rest.count - 1))
+
+    @staticmethod
+    def _divide(rest: Chunk) -> None:
+        """Narrow down a culprit among items that are not reported one by one."""
+        size = -(-rest.count // _PARTS)
+        for start in reversed(range(0, rest.count, size)):
+            rest.lane.give_back(rest.part(start, min(size, rest.count - start)))
+
+    def abandon(self, number: int, verdict: str) -> bool:
+        """Mark a slot whose worker is about to be killed, and why; false if it is marked or gone already."""
+        slot = self.slots.get(number)
+        if slot is None or slot.verdict is not None:
+            return False
+        slot.verdict = verdict
+        return True
+
+    def overdue(self, now: float) -> list[int]:
+        """Slots that run an item longer than its timeout."""
+        late = []
+        for slot in self.slots.values():
+            if slot.flights and slot.verdict is None:
+                flight = slot.flights[0]
+                timeout = flight.chunk.job.timeout
+                if timeout is not None and flight.begun is not None and now - flight.begun > timeout:
+                    late.append(slot.number)
+        return late
+
+    def idlers(self, now: float, lane: Lane | None = None) -> list[int]:
+        """Slots that run only what nobody waits for any more: after the grace, or at once for a given lane."""
+        found = []
+        for slot in self.slots.values():
+            if not slot.flights or slot.verdict is not None:
+                continue
+            flight = slot.flights[0]
+            mine = flight.chunk.lane is lane
+            if mine or (lane is None and flight.chunk.lane.ended and now - flight.sent > GRACE):
+                found.append(slot.number)
+        return found
+
+    def next_look(self, now: float) -> float | None:
+        """Seconds until `overdue` or `idlers` may say something new; None if nothing is timed."""
+        waits = []
+        for slot in self.slots.values():
+            if not slot.flights or slot.verdict is not None:
+                continue
+            flight = slot.flights[0]
+            timeout = flight.chunk.job.timeout
+            if timeout is not None and flight.begun is not None:
+                waits.append(flight.begun + timeout - now)
+            if flight.chunk.lane.ended:
+                waits.append(flight.sent + GRACE - now)
+        return max(0.001, min(waits)) if waits else None
+
+
+def worker_lost(chunk: Chunk, at: int, cause: Cause, tried: str) -> WorkerLost:
+    """The error of one item."""
+    item = None if chunk.job.mode is Mode.CALL else chunk.first + at
+    what = "a call" if item is None else f"item {item}"
+    where = f" on {cause.host}" if cause.host else ""
+    tail = f"\nlast lines of its stderr:\n{cause.stderr}" if cause.stderr else ""
+    message = f"{cause.worker or 'a worker'}{where} was lost while it ran {what}: {cause.text}{tried}{tail}"
+    return WorkerLost(
+        message, item=item, worker=cause.worker, host=cause.host, cause=cause.text, begun=True, stderr=cause.stderr
+    )

@@ -1,0 +1,394 @@
+"""Carry out what the desk decides: one lock for the state, one token for whoever moves the bytes.
+
+Whoever waits for a pool drives it: takes the token, polls the crew, applies what happened, sends what there is room for,
+until what it waits for has come. Others sleep until they are done or the token is free. While nobody waits the helper
+drives. Nobody runs user code with the lock held.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from time import monotonic
+
+from anypool._calls import Call, Calls
+from anypool._chunk import Packed, failed
+from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Replied, WorkerInfo
+from anypool._desk import DEPTH, DEPTH_UNWATCHED, Cause, Desk
+from anypool._errors import WorkerLost
+from anypool._helper import helper
+from anypool._result import Result
+from anypool._shield import Section, shield
+from anypool._stream import Cut, Stream
+
+__all__: list[str] = []
+
+# No wait of ours is longer than this without looking whether the world is still as it was.
+_LONGEST_WAIT = 1.0
+# Workers of one slot that may end one after the other before they have finished anything.
+_MOST_FALSE_STARTS = 5
+
+
+class Engine:
+    """One pool's desk, crew and lanes, from start to close."""
+
+    def __init__(self, crew: Crew, quota: int | None = None) -> None:
+        self.crew = crew
+        self.desk = Desk(quota, crew.reports_items)
+        self.calls = Calls()
+        self.desk.add_lane(self.calls)
+        self.section = Section()
+        self.broken: BaseException | None = None
+        self._token = threading.Lock()
+        self._helped = False
+        self._asked = False
+        self._waiters: list[tuple[Callable[[], bool], threading.Lock]] = []
+        self._gathering: dict[Stream, Result[list[object]]] = {}
+        self._false_starts: dict[int, int] = {}
+        self.forgotten: deque[Stream] = deque()
+        self._guard: AbstractContextManager[None] = nullcontext() if crew.runs_here else shield
+        deliver = weakref.WeakMethod(self._deliver)
+
+        def forward(events: list[Event]) -> None:
+            if (method := deliver()) is not None:
+                method(events)
+
+        for slot in crew.start(forward):
+            self.desk.add_slot(slot)
+        self.owner = os.getpid()
+        self.past_tasks = 0
+        self._finalizer = weakref.finalize(self, crew.desert)
+
+    # Work comes in.
+
+    def open(self, stream: Stream) -> None:
+        """Serve a map from now on."""
+        with self.section:
+            self.desk.add_lane(stream)
+
+    def feed(self, stream: Stream, waiting: bool) -> None:
+        """Read and pack input while there is room for it; by the thread that owns the input."""
+        while True:
+            with self.section:
+                count = self._wanted(stream, waiting)
+            if not count:
+                return
+            self.put(stream, stream.cut(count))
+
+    def put(self, stream: Stream, cut: Cut) -> None:
+        """Add to a map what was read of its input."""
+        with self.section:
+            stream.append(cut)
+            self._after(())
+
+    def hungry(self, stream: Stream) -> bool:
+        """Whether `feed` would read."""
+        return self._wanted(stream, True) > 0
+
+    def flying(self, stream: Stream) -> bool:
+        """Whether a chunk of this map is with a worker or about to be."""
+        slots = self.desk.slots.values()
+        return stream.waiting or any(flight.chunk.lane is stream for slot in slots for flight in slot.flights)
+
+    def _wanted(self, stream: Stream, waiting: bool) -> int:
+        return stream.wanted(self.desk.room(), len(self.desk.slots), waiting)
+
+    def submit(self, call: Call) -> None:
+        """Queue a call, and send it if there is room."""
+        with self.section:
+            if self.broken is not None:
+                call.result.settle(failed(self.broken), 0)
+                return
+            self.calls.add(call)
+            if self.desk.in_flight < 2 * len(self.desk.slots):
+                self._flow()
+
+    def gather(self, stream: Stream, result: Result[list[object]], outcomes: Packed) -> None:
+        """Settle `result` once all of a map is there; all of its input has been put."""
+        stream.gathered = outcomes
+        with self.section:
+            self._gathering[stream] = result
+            self._after(())
+        self.watch()
+
+    def watch(self) -> None:
+        """Have the helper look after what nobody waits for."""
+        if self.desk.in_flight or self.crew.polled is False:
+            helper.watch(self)
+
+    def end(self, stream: Stream, kill: bool) -> None:
+        """A map is over or given up: withdraw what has not begun; `kill` also what has."""
+        with self.section:
+            self._gathering.pop(stream, None)
+            self._drop(stream)
+            if kill:
+                for slot in self.desk.idlers(monotonic(), stream):
+                    self._kill(slot, "cancelled")
+            self._after(())
+
+    def _drop(self, stream: Stream) -> None:
+        stream.cancel()
+        self.desk.remove_lane(stream)
+        self.crew.release(stream.job.body)
+
+    def stop_call(self, result: Result[object]) -> bool:
+        """Kill the worker that runs a call; what else it had runs again."""
+        with self.section:
+            for slot in self.desk.slots.values():
+                flight = slot.flights[0] if slot.flights else None
+                calls = flight.chunk.extra if flight is not None else None
+                if calls and any(call.result is result for call in calls):
+                    self._kill(slot.number, "cancelled")
+                    result.settle(failed(WorkerLost("the call was stopped by kill()", cause="killed")), 0)
+                    return True
+        return False
+
+    # Somebody waits.
+
+    def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
+        """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
+        while not done():
+            if deadline is not None and monotonic() >= deadline:
+                return False
+            with self._guard:
+                leads = self.crew.polled and self._token.acquire(blocking=False)
+                if leads:
+                    try:
+                        self._lead(done, deadline)
+                    finally:
+                        self._token.release()
+                        self._hand_on()
+            if not leads:
+                self._follow(done, deadline)
+        return True
+
+    def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
+        self.desk.depth = DEPTH
+        shield.wake = self.crew.interrupt
+        while not done() and not shield.interrupted:
+            timeout = self._patience(deadline)
+            if timeout <= 0:
+                return
+            self._step(timeout)
+
+    def _patience(self, deadline: float | None) -> float:
+        now = monotonic()
+        timeout = _LONGEST_WAIT
+        look = self.desk.next_look(now)
+        if look is not None:
+            timeout = min(timeout, look)
+        return timeout if deadline is None else min(timeout, deadline - now)
+
+    def _step(self, timeout: float) -> None:
+        events = self.crew.poll(timeout)
+        with self.section:
+            self._after(events)
+
+    def _follow(self, done: Callable[[], bool], deadline: float | None) -> None:
+        ticket = threading.Lock()
+        ticket.acquire()
+        entry = (done, ticket)
+        with self.section:
+            self._waiters.append(entry)
+        try:
+            if self._helped:
+                self._asked = True
+                self.crew.interrupt()
+            if not done() and (self._token.locked() or not self.crew.polled):
+                ticket.acquire(timeout=max(0.0, self._patience(deadline)))
+        finally:
+            with self.section:
+                if entry in self._waiters:
+                    self._waiters.remove(entry)
+        if not self.crew.polled:
+            with self.section:
+                self._after(())
+        elif done():
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        with self.section:
+            if self._waiters and not self._token.locked():
+                _, ticket = self._waiters.pop(0)
+                ticket.release()
+
+    def look_after(self, patience: float, wanted: Callable[[], bool]) -> bool:
+        """The helper's turn: drive while nobody else does, until a caller asks; true if there is work in flight."""
+        if not self.crew.polled:
+            with self.section:
+                self._after(())
+                return self.desk.in_flight > 0
+        if not self.desk.in_flight or not self._token.acquire(blocking=False):
+            return self.desk.in_flight > 0
+        self._helped = True
+        try:
+            self.desk.depth = DEPTH_UNWATCHED
+            self._step(0.0)
+            if patience and self.desk.in_flight and not self._asked and not wanted():
+                self._step(patience)
+        finally:
+            self._helped = self._asked = False
+            self.desk.depth = DEPTH
+            self._token.release()
+            self._hand_on()
+        return True
+
+    # Something happened.
+
+    def _deliver(self, events: list[Event]) -> None:
+        with self.section:
+            self._after(events)
+
+    def _after(self, events: Iterable[Event]) -> None:
+        now = monotonic()
+        while self.forgotten:
+            self._drop(self.forgotten.popleft())
+        for event in events:
+            self._apply(event, now)
+        desk = self.desk
+        if desk.next_look(now) is not None:
+            for slot in desk.overdue(now):
+                self._kill(slot, "timeout")
+            if any(lane.waiting for lane in desk.lanes):
+                for slot in desk.idlers(now):
+                    self._kill(slot, "cancelled")
+        self._flow()
+        if self._gathering:
+            self._settle_gathered()
+        if self._waiters:
+            self._notify()
+
+    def _apply(self, event: Event, now: float) -> None:
+        match event:
+            case Replied(slot, seq, outcomes, last):
+                self.desk.replied(slot, seq, outcomes, last, now)
+                self._false_starts.pop(slot, None)
+            case Begun(slot, seq):
+                self.desk.begun(slot, seq, now)
+            case Needed(slot, seq):
+                flight = self.desk.needs(slot, seq)
+                if flight is not None:
+                    self.crew.send(slot, flight, with_body=True)
+            case Lost(slot, cause):
+                self._lost(slot, cause)
+            case Gained(slot):
+                self.desk.add_slot(slot)
+            case Failed(error):
+                self._break(error)
+
+    def _lost(self, number: int, cause: Cause) -> None:
+        slot = self.desk.slots.get(number)
+        if slot is None:
+            return
+        false_start = self.desk.lost(number, cause)
+        if slot.closing:
+            del self.desk.slots[number]
+            return
+        count = self._false_starts.get(number, 0) + 1 if false_start else 0
+        self._false_starts[number] = count
+        if count < _MOST_FALSE_STARTS and self.crew.renew(number):
+            self.desk.renewed(number)
+            return
+        del self.desk.slots[number]
+        if not self.desk.slots:
+            self._break(WorkerLost(f"no worker could be started: {cause.text}\n{cause.stderr}", cause=cause.text))
+
+    def _break(self, error: BaseException) -> None:
+        self.broken = error
+        self.calls.fail(error)
+        for lane in list(self.desk.lanes):
+            if isinstance(lane, Stream):
+                lane.fail(error)
+
+    def _kill(self, slot: int, verdict: str) -> None:
+        if self.desk.abandon(slot, verdict):
+            self.crew.kill(slot)
+
+    def _flow(self) -> None:
+        desk = self.desk
+        for slot, flight in desk.assign(monotonic()):
+            self.crew.send(slot.number, flight)
+        for slot in desk.used_up():
+            self.crew.renew(slot.number)
+            desk.renewed(slot.number)
+        for slot in [slot for slot in desk.slots.values() if slot.closing and not slot.flights]:
+            self.past_tasks += slot.tasks
+            self.crew.stop(slot.number)
+            del desk.slots[slot.number]
+
+    def _settle_gathered(self) -> None:
+        for stream in [stream for stream in self._gathering if stream.finished]:
+            result = self._gathering.pop(stream)
+            outcomes = stream.gathered
+            assert outcomes is not None
+            if stream.halted:
+                outcomes.errors[0] = False
+            self._drop(stream)
+            result.settle(outcomes, 0)
+
+    def _notify(self) -> None:
+        for entry in [entry for entry in self._waiters if entry[0]()]:
+            self._waiters.remove(entry)
+            entry[1].release()
+
+    def resize(self, workers: int) -> None:
+        """Grow at once; shrink as workers become idle."""
+        with self.section:
+            active = [slot for slot in self.desk.slots.values() if not slot.closing]
+            for slot in active[workers:]:
+                slot.closing = True
+            if len(active) < workers:
+                closing = len(self.desk.slots) - len(active)
+                for number in self.crew.resize(workers + closing):
+                    self.desk.add_slot(number)
+            self._after(())
+
+    def workers(self) -> list[WorkerInfo]:
+        """What is known of each worker."""
+        with self.section:
+            slots = [(slot, self.crew.identify(slot.number)) for slot in self.desk.slots.values()]
+        return [
+            WorkerInfo(name, host, pid, slot.tasks, slot.busy, "busy" if slot.flights else "idle")
+            for slot, (name, host, pid) in slots
+        ]
+
+    # The end.
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing asynchronous is left to do."""
+        return not self.calls.unsettled and not self._gathering
+
+    def drain(self) -> None:
+        """Wait until everything started asynchronously is done."""
+        self.drive(lambda: self.idle or self.broken is not None)
+
+    def cancel_all(self) -> None:
+        """Give up everything that is queued or runs."""
+        with self.section:
+            results = self.calls.cancel()
+            for slot in self.desk.slots.values():
+                for flight in slot.flights:
+                    if flight.chunk.lane is self.calls:
+                        results += [call.result for call in flight.chunk.extra]
+            results += list(self._gathering.values())
+            self._gathering.clear()
+            for lane in list(self.desk.lanes):
+                if isinstance(lane, Stream):
+                    lane.cancel()
+            for number in list(self.desk.slots):
+                self.desk.abandon(number, "cancelled")
+        for result in results:
+            result.abort()
+
+    def close(self) -> None:
+        """End the workers; idempotent."""
+        self._finalizer.detach()
+        self.crew.close()
+        with self.section:
+            self.desk.slots.clear()
+            self._notify()

@@ -1,0 +1,101 @@
+"""The one thread per process that moves work on while nobody waits, and runs callbacks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anypool._engine import Engine
+
+__all__: list[str] = []
+
+# How long work may lie still before the helper looks after it; a caller that waits never needs it.
+_TICK = 0.002
+# Ticks without work after which the helper sleeps until it is called.
+_IDLE_TICKS = 25
+_PARKED = 5.0
+
+
+class Helper:
+    """Looks after engines that have work in flight and no driver; holds them weakly."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self._callbacks: deque[Callable[[], object]] = deque()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._parked = False
+
+    def start(self) -> None:
+        """Have the thread running; costs nothing when it does."""
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="anypool-helper", daemon=True)
+                self._thread.start()
+
+    def watch(self, engine: Engine) -> None:
+        """Look after this engine from now on, for as long as it lives."""
+        if engine not in self._engines:
+            with self._lock:
+                self._engines.add(engine)
+        self.start()
+        if self._parked:
+            self._wake.set()
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """Run a callback on the thread."""
+        self._callbacks.append(callback)
+        self.start()
+        self._wake.set()
+
+    def _work(self) -> None:
+        idle = 0
+        while True:
+            self._parked = idle >= _IDLE_TICKS
+            if self._wake.wait(_PARKED if self._parked else _TICK):
+                self._wake.clear()
+                idle = 0
+            self._parked = False
+            busy = self._run_callbacks()
+            with self._lock:
+                engines = list(self._engines)
+            for engine in engines:
+                busy |= self._look_after(engine, alone=len(engines) == 1)
+            del engines
+            engine = None  # type: ignore[assignment]  # or the last engine would live until the next tick
+            idle = 0 if busy else idle + 1
+
+    def _run_callbacks(self) -> bool:
+        ran = False
+        while self._callbacks:
+            ran = True
+            try:
+                self._callbacks.popleft()()
+            except Exception:
+                logging.getLogger("anypool").exception("a callback raised")
+        return ran
+
+    def _look_after(self, engine: Engine, alone: bool) -> bool:
+        try:
+            return engine.look_after(0.05 if alone else 0.0, lambda: bool(self._callbacks))
+        except Exception:
+            logging.getLogger("anypool").exception("looking after %r", engine)
+            time.sleep(_TICK)
+            return False
+
+
+helper = Helper()
+os.register_at_fork(after_in_child=helper._reset)  # noqa: SLF001 - its locks may be held by threads that are no more

@@ -1,0 +1,135 @@
+"""The iterator that `imap` and `uimap` return."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from anypool._engine import Engine
+from anypool._errors import PoolClosed
+from anypool._stream import Stream
+
+__all__: list[str] = []
+
+T = TypeVar("T")
+
+
+class Items(itertools.chain[T], Generic[T]):
+    """Results as they come; several threads may share it. Dropping it withdraws what has not begun.
+
+    It is a chain over batches of one reply each, so that taking an item that is there already runs no Python code.
+    """
+
+
+class _Raise:
+    """An iterator that raises once; a chain goes on after it, as it would not after an error of its source."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error: BaseException | None = error
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __length_hint__(self) -> int:
+        return int(self._error is not None)
+
+    def __next__(self) -> Any:
+        error, self._error = self._error, None
+        if error is None:
+            raise StopIteration
+        raise error
+
+
+class Batches:
+    """Fetches batches for a chain: each step returns an iterator over results that are there."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stream: Stream,
+        keep_errors: bool,
+        closed: Callable[[], bool],
+        seen: Callable[[int], object] | None,
+    ) -> None:
+        self._engine, self._stream = engine, stream
+        self._keep_errors, self._closed, self._seen = keep_errors, closed, seen
+        self._lock = threading.Lock()
+        self._pieces: deque[Iterator[Any]] = deque()
+        self._current: Iterator[Any] = iter(())
+        self._over = False
+
+    def __iter__(self) -> Iterator[Iterator[Any]]:
+        return self
+
+    def __next__(self) -> Iterator[Any]:
+        with self._lock:
+            # Two threads may find the chain empty at once; both get the same iterator, or one would lose its rest.
+            if operator.length_hint(self._current):
+                return self._current
+            if not self._pieces:
+                try:
+                    self._fetch()
+                except BaseException:
+                    self._end(kill=True)
+                    raise
+            if not self._pieces:
+                raise StopIteration
+            self._current = self._pieces.popleft()
+            return self._current
+
+    def _fetch(self) -> None:
+        stream, engine = self._stream, self._engine
+        while not self._over and not self._pieces:
+            closed = self._closed()
+            if not closed:
+                engine.feed(stream, waiting=not stream.news)
+            for values, errors in stream.collect():
+                self._cut(values, errors)
+            if self._pieces:
+                if not closed:
+                    engine.feed(stream, waiting=False)
+            elif stream.broken is not None:
+                self._pieces.append(_Raise(stream.broken))
+                self._end(kill=False)
+            elif stream.finished:
+                self._end(kill=False)
+            elif closed and not engine.flying(stream):
+                self._pieces.append(_Raise(PoolClosed("the pool was closed before all results were read")))
+                self._end(kill=False)
+            else:
+                engine.drive(self._worth_a_look)
+
+    def _worth_a_look(self) -> bool:
+        stream = self._stream
+        if stream.news or stream.finished:
+            return True
+        return not self._engine.flying(stream) if self._closed() else self._engine.hungry(stream)
+
+    def _cut(self, values: list[Any], errors: dict[int, BaseException]) -> None:
+        if self._seen is not None:
+            self._seen(len(values))
+        start = 0
+        for at in sorted(errors):
+            if self._keep_errors:
+                values[at] = errors[at]
+                continue
+            if at > start:
+                self._pieces.append(iter(values[start:at]))
+            self._pieces.append(_Raise(errors[at]))
+            start = at + 1
+        if start < len(values):
+            self._pieces.append(iter(values[start:] if start else values))
+
+    def _end(self, kill: bool) -> None:
+        if not self._over:
+            self._over = True
+            self._engine.end(self._stream, kill)
+
+    def __del__(self) -> None:
+        # Collection may strike inside the engine's own section, so the engine is only told.
+        if not getattr(self, "_over", True):
+            self._engine.forgotten.append(self._stream)

@@ -1,0 +1,241 @@
+"""Crews within this process: the caller itself, or threads; items and results pass by reference."""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from anypool._chunk import Body, Calling, Chunk, Direct
+from anypool._crew import Begun, Event, Failed, Lost, Replied
+from anypool._desk import Cause, Flight
+from anypool._errors import WorkerLost
+from anypool._serve import serve_here
+
+__all__: list[str] = []
+
+# Threads that hold a task past its timeout can't be ended, only left behind; beyond this the pool gives up.
+_ABANDONED_PER_WORKER = 4
+
+
+class _Local:
+    """What both crews share: nothing is packed, nobody is another process."""
+
+    def body(self, calling: Calling) -> Body:
+        """The function as it is."""
+        return Body(calling)
+
+    def pack(self, payload: Any) -> tuple[Any, int]:
+        """The payload as it is."""
+        return payload, 0
+
+    def release(self, body: Body) -> None:
+        """Nothing was kept."""
+
+    def interrupt(self) -> None:
+        """Nobody sleeps in `poll`."""
+
+
+class SerialCrew(_Local):
+    """One slot, served by whoever polls."""
+
+    polled = True
+    runs_here = True
+    reports_items = False
+    kind = "serial"
+
+    def __init__(self) -> None:
+        self._waiting: deque[Flight] = deque()
+
+    def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
+        """The caller is the worker."""
+        return [0]
+
+    def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
+        """Keep the chunk for the next `poll`."""
+        self._waiting.append(flight)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Run the next chunk, here and now; a KeyboardInterrupt in it is the caller's own."""
+        if not self._waiting:
+            return []
+        flight = self._waiting.popleft()
+        return [Replied(0, flight.seq, _run(flight.chunk, (KeyboardInterrupt,)))]
+
+    def kill(self, slot: int) -> None:
+        """Nothing runs but what the caller itself runs."""
+        self._waiting.clear()
+
+    def renew(self, slot: int) -> bool:
+        """The caller is still there."""
+        return True
+
+    def stop(self, slot: int) -> None:
+        """Nothing to do."""
+
+    def resize(self, workers: int) -> list[int]:
+        """There is one caller, whatever is asked."""
+        return []
+
+    def identify(self, slot: int) -> tuple[str, str, int]:
+        """This process."""
+        return "caller", socket.gethostname(), os.getpid()
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def desert(self) -> None:
+        """Nothing to end."""
+
+
+def _run(chunk: Chunk, passing: tuple[type[BaseException], ...] = ()) -> Direct:
+    job = chunk.job
+    return serve_here(job.body.calling, job.mode, chunk.payload, chunk.skip, chunk.count, job.budget, job.stop, passing)
+
+
+class _Thread:
+    """A worker thread of one slot, and the chunks on their way to it."""
+
+    def __init__(self, crew: ThreadCrew, slot: int) -> None:
+        self.flights: SimpleQueue[Flight | None] = SimpleQueue()
+        self.abandoned = False
+        self._slot = slot
+        self._crew = crew
+        self.thread = threading.Thread(target=self._work, name=f"anypool-thread-{slot}", daemon=True)
+
+    def _work(self) -> None:
+        crew, slot = self._crew, self._slot
+        if (error := crew.initialize()) is not None:
+            crew.deliver([Failed(error)])
+            return
+        while (flight := self.flights.get()) is not None:
+            for event in self._events(flight):
+                if self.abandoned:
+                    return
+                crew.deliver([event])
+            flight = None
+
+    def _events(self, flight: Flight) -> Any:
+        chunk, slot = flight.chunk, self._slot
+        context = self._crew.context_of(chunk)
+        if not chunk.careful:
+            yield Replied(slot, flight.seq, context.run(_run, chunk))
+            return
+        yield Begun(slot, flight.seq)
+        for at in range(chunk.count):
+            outcomes = context.run(_run, chunk.part(at, 1))
+            last = at == chunk.count - 1 or bool(chunk.job.stop and outcomes.errors)
+            yield Replied(slot, flight.seq, outcomes, last)
+            if last:
+                return
+
+
+class ThreadCrew(_Local):
+    """Threads of this process; each runs its chunks in a copy of the caller's context."""
+
+    polled = False
+    runs_here = False
+    reports_items = True
+    kind = "thread"
+
+    def __init__(self, workers: int, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+        self._workers = workers
+        self._initializer, self._initargs = initializer, initargs
+        self._threads: dict[int, _Thread] = {}
+        self._left_behind: list[threading.Thread] = []
+        self._next = 0
+        self.deliver: Callable[[list[Event]], None] = lambda _: None
+
+    def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
+        """Start the threads."""
+        self.deliver = deliver
+        return self.resize(self._workers)
+
+    def initialize(self) -> BaseException | None:
+        """Run the pool's initializer in the calling thread; return what it raised."""
+        if self._initializer is not None:
+            try:
+                self._initializer(*self._initargs)
+            except BaseException as error:  # noqa: BLE001 - raised to whoever waits for the pool
+                return error
+        return None
+
+    @staticmethod
+    def context_of(chunk: Chunk) -> contextvars.Context:
+        """A copy of the context in which the map was called."""
+        return chunk.job.context.copy() if chunk.job.context is not None else contextvars.copy_context()
+
+    def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
+        """Put the chunk before the thread."""
+        self._threads[slot].flights.put(flight)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Threads deliver by themselves."""
+        return []
+
+    def kill(self, slot: int) -> None:
+        """Leave the thread behind: it gets a SystemExit at its next bytecode, and its outcome is dropped."""
+        worker = self._threads[slot]
+        worker.abandoned = True
+        worker.flights.put(None)
+        ident = worker.thread.ident
+        if ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
+        self._left_behind.append(worker.thread)
+        cause = Cause("the thread was left behind", own=False, worker=worker.thread.name)
+        # From a thread of its own: the engine's lock is held here.
+        threading.Thread(target=self.deliver, args=([Lost(slot, cause)],), daemon=True).start()
+
+    def renew(self, slot: int) -> bool:
+        """A new thread for the slot, unless too many were left behind."""
+        self._threads[slot].flights.put(None)
+        self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
+        if len(self._left_behind) > _ABANDONED_PER_WORKER * self._workers:
+            text = f"{len(self._left_behind)} threads hold tasks past their timeout; only processes can be ended"
+            error = WorkerLost(text, cause="threads left behind")
+            threading.Thread(target=self.deliver, args=([Failed(error)],), daemon=True).start()
+            return False
+        self._begin(slot)
+        return True
+
+    def _begin(self, slot: int) -> None:
+        worker = self._threads[slot] = _Thread(self, slot)
+        worker.thread.start()
+
+    def stop(self, slot: int) -> None:
+        """Let the thread end."""
+        self._threads.pop(slot).flights.put(None)
+
+    def resize(self, workers: int) -> list[int]:
+        """Start threads up to so many."""
+        added = []
+        while len(self._threads) < workers:
+            slot, self._next = self._next, self._next + 1
+            self._begin(slot)
+            added.append(slot)
+        return added
+
+    def identify(self, slot: int) -> tuple[str, str, int]:
+        """The thread's name, and this process."""
+        return f"thread-{slot}", socket.gethostname(), os.getpid()
+
+    def close(self) -> None:
+        """Let the threads end, and wait for those that run nothing."""
+        self.desert()
+        for worker in self._threads.values():
+            if worker.thread is not threading.current_thread() and not worker.abandoned:
+                worker.thread.join(10)
+        self._threads.clear()
+
+    def desert(self) -> None:
+        """Let the threads end."""
+        for worker in list(self._threads.values()):
+            worker.flights.put(None)
+
+

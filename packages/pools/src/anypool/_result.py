@@ -1,0 +1,126 @@
+"""The answer to an asynchronous call: a standard future that drives its pool while somebody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from anypool._helper import helper
+
+if TYPE_CHECKING:
+    from anypool._chunk import Outcomes
+    from anypool._engine import Engine
+
+__all__: list[str] = []
+
+T = TypeVar("T")
+
+_CANCELLED = ("CANCELLED", "CANCELLED_AND_NOTIFIED")
+_ENDED = ("FINISHED", *_CANCELLED)
+
+
+class Result(Future[T], Generic[T]):
+    """A `concurrent.futures.Future` that can also be awaited, and has the names that other pools use.
+
+    `get(timeout)` is `result(timeout)`; `ready()`, `wait(timeout)` and `successful()` are those of the standard pool.
+    The value is unpickled by the thread that asks for it first. Callbacks run on a thread of the library's own.
+    Waiting drives the pool, so results come fastest to who waits; while nobody does, a helper keeps work moving.
+    """
+
+    def __init__(self, engine: Engine, stop: Callable[[Result[Any]], bool] | None = None) -> None:
+        super().__init__()
+        self._engine = engine
+        self._stop = stop
+        self._outcomes: Outcomes | None = None
+        self._at = 0
+
+    def settle(self, outcomes: Outcomes, at: int) -> None:
+        """Take outcome number `at`; called once, by the engine."""
+        with self._condition:
+            if self._state in _ENDED:
+                return
+            self._outcomes, self._at = outcomes, at
+            self._state = "FINISHED"
+            for waiter in self._waiters:
+                (waiter.add_exception if at in outcomes.errors else waiter.add_result)(self)
+            self._condition.notify_all()
+        if self._done_callbacks:
+            helper.call(self._invoke_callbacks)
+
+    def abort(self) -> None:
+        """End as cancelled, whether begun or not; called by the engine's owner, without its lock."""
+        with self._condition:
+            if self._state in _ENDED:
+                return
+            self._state = "PENDING"
+        self.cancel()
+        self.set_running_or_notify_cancel()
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Call `fn(self)` on the helper thread once done, or here and now if it is done already."""
+        helper.start()
+        super().add_done_callback(fn)
+
+    def _drive(self, timeout: float | None) -> None:
+        if self._state not in _ENDED:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            if not self._engine.drive(lambda: self._state in _ENDED, deadline):
+                raise TimeoutError(f"no result within {timeout:g} s; the call goes on")
+
+    def _decode(self) -> None:
+        outcomes = self._outcomes
+        if outcomes is None:
+            return
+        values, errors = outcomes.decode()
+        with self._condition:
+            if self._outcomes is not None:
+                self._result, self._exception = values[self._at], errors.get(self._at)
+                self._outcomes = None
+
+    def result(self, timeout: float | None = None) -> T:
+        """The value, or the task's own exception; `TimeoutError` after `timeout` seconds, the task going on."""
+        self._drive(timeout)
+        self._decode()
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The task's exception, None if it has none; `TimeoutError` as for `result`."""
+        self._drive(timeout)
+        self._decode()
+        return super().exception(0)
+
+    get = result
+
+    def ready(self) -> bool:
+        """Whether there is an outcome."""
+        return self._state in _ENDED
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when there is an outcome, or after `timeout` seconds in any case."""
+        try:
+            self._drive(timeout)
+        except TimeoutError:
+            return
+
+    def successful(self) -> bool:
+        """Whether the call returned normally; `ValueError` while it has not."""
+        if not self.ready():
+            raise ValueError(f"{self!r} is not ready; wait() first")
+        return not self.cancelled() and self.exception(0) is None
+
+    def kill(self) -> bool:
+        """Stop the task even if it runs, by replacing its worker; true if it will not give a value.
+
+        What else the worker had in hand runs again elsewhere.
+        """
+        if self.cancel():
+            return True
+        return self._stop(self) if self._stop is not None and not self.ready() else self.cancelled()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return asyncio.wrap_future(self).__await__()
+
+

@@ -1,0 +1,324 @@
+"""Run a chunk of items: the only code that a backend ever runs on a worker."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice, starmap
+from struct import Struct
+from time import perf_counter
+from typing import Any, NamedTuple, cast
+
+from anypool_serialize import dumps, loads
+
+from anypool._chunk import Calling, Direct, Mode, Packed
+from anypool._errors import RemoteError, RemoteTraceback
+from anypool._wire import NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
+
+__all__: list[str] = []
+
+# mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds
+RUN = Struct("<BBBxHIdH")
+# seconds, number of errors, whether the payload holds exceptions
+REPLY = Struct("<dIBxH")
+ERROR = Struct("<IB")
+# A step of items between two looks at the clock; bounds what one slow stretch can hold back, costs 5 ns an item.
+_LONGEST_STEP = 64
+_MOST_BODIES = 256
+_MOST_BODY_BYTES = 64 << 20
+
+
+def call_each(calling: Calling, mode: Mode, items: Any) -> Iterator[Any]:
+    """An iterator that makes one call per step, and goes on after one that raised."""
+    function = partial(calling.function, **calling.kwargs) if calling.kwargs else calling.function
+    if mode is Mode.MAP:
+        return map(function, *items)
+    if mode is Mode.STAR:
+        return starmap(function, items)
+    return map(lambda call: function(*call[0], **call[1]), items)
+
+
+def run(
+    calls: Iterator[Any],
+    count: int,
+    budget: float,
+    stop: bool,
+    passing: tuple[type[BaseException], ...] = (),
+) -> tuple[list[Any], dict[int, BaseException]]:
+    """Make up to `count` calls; return values (None where one raised) and exceptions by position.
+
+    Ends early after `budget` seconds, or at the first exception if `stop`. `passing` exceptions are not caught.
+    """
+    values: list[Any] = []
+    errors: dict[int, BaseException] = {}
+    deadline = perf_counter() + budget
+    step = 1
+    while (done := len(values)) < count:
+        asked = min(step, count - done)
+        try:
+            values.extend(islice(calls, asked))
+            if len(values) < done + asked:
+                raise RuntimeError("the task raised StopIteration")
+        except passing:
+            raise
+        except BaseException as error:
+            errors[len(values)] = error
+            values.append(None)
+            if stop:
+                break
+        if perf_counter() >= deadline:
+            break
+        if step < _LONGEST_STEP:
+            step *= 2
+    return values, errors
+
+
+class Failure(NamedTuple):
+    """An exception on its way home: pickled if it survives that, described in any case."""
+
+    pickled: bytes | None
+    type_name: str
+    message: str
+    traceback: str
+
+    def rebuild(self) -> BaseException:
+        """The exception itself with the remote traceback as its cause, or `RemoteError` in its stead."""
+        if self.pickled is not None:
+            try:
+                error = loads(self.pickled)
+            except Exception:  # noqa: BLE001 - whatever its class does here, the description is still good
+                error = None
+            if isinstance(error, BaseException):
+                error.__cause__ = RemoteTraceback(self.traceback)
+                return error
+        rebuilt = RemoteError(f"{self.type_name}: {self.message}", self.type_name, self.traceback)
+        rebuilt.__cause__ = RemoteTraceback(self.traceback)
+        return rebuilt
+
+
+def describe(error: BaseException) -> Failure:
+    """Make a `Failure`; never raises, whatever the exception's own methods do."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 - a broken __str__ must not cost the report
+        message = f"<str() raised {type(broken).__name__}>"
+    try:
+        text = "".join(traceback.format_exception(kind, error, _without_ours(error)))
+    except Exception:  # noqa: BLE001 - the same
+        text = f"{name}: {message}\n"
+    return Failure(_survives(error), name, message, text)
+
+
+def _without_ours(error: BaseException) -> Any:
+    # The first frame is `run` above; the reader wants what follows.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__ and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
+
+
+def _survives(error: BaseException) -> bytes | None:
+    # Exceptions that pickle here may still fail to load there (a two-argument __init__), so it's tried here.
+    if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
+        return None
+    try:
+        frames = dumps(error, oob=1 << 62)
+        if type(loads(frames)) is type(error):
+            return frames.header
+    except Exception:  # noqa: BLE001 - it's described instead
+        pass
+    return None
+
+
+class Server:
+    """Answers RUN messages; keeps the functions it has seen, by the digest of their bytes."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[bytes, tuple[Calling, int]] = {}
+        self._held = 0
+
+    def answer(self, message: Message, fetch: Callable[[Ref], Buffer]) -> Iterator[Message]:
+        """Replies to a RUN: one, or one per item if it asks for care. Never raises because of user code.
+
+        `fetch` opens parts that lie in a segment.
+        """
+        mode, stop, careful, body_parts, skip, budget, _ = RUN.unpack_from(message.meta)
+        try:
+            calling = self._calling(message.digest, message.parts[:body_parts], fetch)
+            if calling is None:
+                yield _reply_to(message, Kind.NEED)
+                return
+            items = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
+            calls = call_each(calling, Mode(mode), items)
+            del items
+        except Exception as error:  # noqa: BLE001 - what can't be loaded here is every item's outcome
+            yield self._pack(message, [None] * message.count, dict.fromkeys(range(message.count), error), 0.0)
+            return
+        if not careful:
+            yield self._measured(message, calling, calls, message.count, budget, bool(stop))
+            return
+        yield _reply_to(message, Kind.REPLY, PARTIAL)
+        for left in range(message.count, 0, -1):
+            reply = self._measured(message, calling, calls, 1, budget, bool(stop))
+            failed = REPLY.unpack_from(reply.meta)[1]
+            if left > 1 and not (stop and failed):
+                reply.flags = PARTIAL
+            yield reply
+            if not reply.flags:
+                return
+
+    def drop(self, digest: bytes) -> None:
+        """Forget a function."""
+        self._held -= self._bodies.pop(digest, (None, 0))[1]
+
+    def _calling(
+        self, digest: bytes, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]
+    ) -> Calling | None:
+        if digest == NO_DIGEST:
+            # A small body always comes along, and is its own key.
+            digest = bytes(cast("Buffer", parts[0]))
+        known = self._bodies.get(digest)
+        if known is not None:
+            return known[0]
+        if not parts:
+            return None
+        opened = _open(parts, fetch)
+        calling = Calling(*loads(opened[0], opened[1:]))
+        size = sum(map(len, opened))
+        self._bodies[digest] = (calling, size)
+        self._held += size
+        while len(self._bodies) > _MOST_BODIES or (self._held > _MOST_BODY_BYTES and len(self._bodies) > 1):
+            self.drop(next(iter(self._bodies)))
+        return calling
+
+    def _measured(
+        self, message: Message, calling: Calling, calls: Iterator[Any], count: int, budget: float, stop: bool
+    ) -> Message:
+        started = perf_counter()
+        values, errors = run(calls, count, budget, stop)
+        return self._pack(message, values, errors, perf_counter() - started, calling.retry_on)
+
+    @staticmethod
+    def _pack(
+        message: Message,
+        values: list[Any],
+        errors: dict[int, BaseException],
+        seconds: float,
+        retry_on: tuple[type[BaseException], ...] = (),
+    ) -> Message:
+        retryable = {at: isinstance(error, retry_on) for at, error in errors.items()}
+        failures = {at: describe(error) for at, error in errors.items()}
+        try:
+            header, buffers = dumps((values, failures) if failures else values)
+        except Exception:  # noqa: BLE001 - one of the values; the others go home
+            for at, error in _refused(values).items():
+                failures[at] = describe(error)
+                retryable[at] = False
+                values[at] = None
+            header, buffers = dumps((values, failures))
+        table = b"".join(ERROR.pack(at, again) for at, again in retryable.items())
+        reply = _reply_to(message, Kind.REPLY)
+        reply.count = len(values)
+        reply.meta = REPLY.pack(seconds, len(retryable), bool(failures), 0) + table
+        reply.parts = [header, *(buffer.raw() for buffer in buffers)]
+        return reply
+
+
+def _reply_to(message: Message, kind: Kind, flags: int = 0) -> Message:
+    reply = Message(kind, flags, message.slot, message.seq, message.map, message.chunk, digest=message.digest)
+    reply.meta = REPLY.pack(0.0, 0, False, 0)
+    return reply
+
+
+def _refused(values: list[Any]) -> dict[int, Exception]:
+    refused: dict[int, Exception] = {}
+    for at, value in enumerate(values):
+        try:
+            dumps(value)
+        except Exception as error:  # noqa: BLE001 - this is the question
+            refused[at] = error
+    return refused
+
+
+def _open(parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> list[Buffer]:
+    """A pickle and its buffers; these are writable, since arrays are made of them."""
+    first, *rest = parts
+    head = fetch(first) if isinstance(first, Ref) else first
+    return [head, *(fetch(part) if isinstance(part, Ref) else bytearray(part) for part in rest)]
+
+
+def _unpack_items(
+    mode: int, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer], skip: int, count: int
+) -> Any:
+    if mode == Mode.CALL and count > 1:
+        return map(loads, parts)
+    opened = _open(parts, fetch)
+    items = loads(opened[0], opened[1:])
+    if mode == Mode.CALL:
+        return [items]
+    if mode == Mode.MAP:
+        return [column[skip : skip + count] for column in items] if skip or count < len(items[0]) else items
+    return items[skip : skip + count]
+
+
+def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
+    """A REPLY as outcomes; its values are unpickled only when asked for."""
+    seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
+    table = dict(ERROR.iter_unpack(message.meta[REPLY.size : REPLY.size + errors * ERROR.size])) if errors else {}
+    parts, count = message.parts, message.count
+
+    def unpack() -> tuple[list[Any], dict[int, BaseException]]:
+        try:
+            opened = _open(parts, fetch)
+            loaded = loads(opened[0], opened[1:])
+        except Exception as error:  # noqa: BLE001 - the class of a result may be broken on this side only
+            return [None] * count, dict.fromkeys(range(count), error)
+        if not mixed:
+            return loaded, {}
+        values, failures = loaded
+        return values, {at: failure.rebuild() for at, failure in failures.items()}
+
+    size = sum(part.size if isinstance(part, Ref) else len(part) for part in parts)
+    return Packed(count, seconds, {at: bool(again) for at, again in table.items()}, size, unpack)
+
+
+_server = Server()
+
+
+def serve(data: bytes) -> bytes:
+    """Answer one encoded RUN message with one encoded reply; what a foreign executor is given to run."""
+    (message,) = Decoder().feed(data)
+    (reply,) = _server.answer(message, _inline_only)
+    return b"".join(encode(reply))
+
+
+def _inline_only(ref: Ref) -> Buffer:
+    raise ValueError(f"{ref} does not reach a foreign executor; parts must be inline")
+
+
+def serve_here(
+    calling: Calling,
+    mode: Mode,
+    items: Any,
+    skip: int,
+    count: int,
+    budget: float,
+    stop: bool,
+    passing: tuple[type[BaseException], ...] = (),
+) -> Direct:
+    """Run a chunk by reference, in the calling thread."""
+    if mode is Mode.MAP:
+        items = [column[skip : skip + count] for column in items]
+    else:
+        items = items[skip : skip + count]
+    started = perf_counter()
+    values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
+    seconds = perf_counter() - started
+    for at, error in errors.items():
+        if isinstance(error, (SystemExit, GeneratorExit, KeyboardInterrupt)):
+            errors[at] = describe(error).rebuild()
+    retryable = {at: isinstance(error, calling.retry_on) for at, error in errors.items()}
+    return Direct(values, errors, seconds, retryable)

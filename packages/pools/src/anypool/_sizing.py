@@ -1,0 +1,59 @@
+"""How many items go into the next chunk."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
+
+# One chunk's worth of work: long beside a round trip of 30 us, short beside a person's patience and an 8 ms budget.
+TARGET_SECONDS = 0.002
+# Below this the round trip shows, so the shrinking tail of a map of known length stops here.
+_LEAST_SECONDS = 0.0003
+_GROWTH = 64
+BYTES = 256 << 10
+_MOST_ITEMS = 1 << 20
+
+
+class Sizer:
+    """Adapts chunks to the measured time and size of items."""
+
+    def __init__(self, fixed: int | None, length: int | None) -> None:
+        self.fixed = fixed
+        self.length = length
+        self.per_item: float | None = None
+        self._bytes_per_item = 0.0
+        self._largest = 1
+
+    def size(self, index: int, workers: int) -> int:
+        """Items for a chunk that starts at `index`, for one of so many workers."""
+        if self.fixed is not None:
+            return self.fixed
+        if self.per_item is None:
+            return 1
+        per_item = max(self.per_item, 1e-9)
+        items = min(int(TARGET_SECONDS / per_item), self._largest * _GROWTH, _MOST_ITEMS)
+        if self._bytes_per_item:
+            items = min(items, int(BYTES / self._bytes_per_item))
+        if self.length is not None:
+            share = (self.length - index) // (2 * workers)
+            items = min(items, max(share, int(_LEAST_SECONDS / per_item)))
+        return max(items, 1)
+
+    def packed(self, items: int, size: int) -> None:
+        """Learn from a chunk just packed."""
+        self._bytes_per_item = size / items
+
+    def ran(self, items: int, seconds: float) -> None:
+        """Learn from a reply; halves the weight of what was known before."""
+        measured = seconds / items
+        self.per_item = measured if self.per_item is None else (self.per_item + measured) / 2
+        self._largest = max(self._largest, items)
+
+    def expected(self, items: int) -> float:
+        """Seconds that so many items will take; infinite while nothing was measured."""
+        return float("inf") if self.per_item is None else items * self.per_item
+
+    def ahead(self, index: int, workers: int) -> int:
+        """Items for a chunk of a map whose input is read faster than anything can be measured; it's cut again later."""
+        if self.fixed is None and self.per_item is None:
+            return max(1, min(index, 4096))
+        return self.size(index, workers)

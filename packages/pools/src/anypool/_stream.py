@@ -1,0 +1,299 @@
+"""One map in progress: input becomes chunks, outcomes come back in order.
+
+The half that the desk calls (`take`, `settle`, `give_back`, `charge`) moves states under the engine's lock. The half
+that runs user code (`cut`, `collect`) belongs to the thread that called the map or asks for its next result.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from anypool._chunk import Chunk, Job, Mode, Outcomes, Packed, failed
+from anypool._sizing import BYTES, Sizer
+
+__all__: list[str] = []
+
+# What `imap` may hold back while its consumer waits for a slow item ahead of the finished ones.
+REORDER_BYTES = 64 << 20
+# A chunk that packs to more than this is halved; the size estimate of the first items was off.
+_TOO_BIG = 4 * BYTES
+
+
+class Segment(NamedTuple):
+    """Outcomes `start` to `stop` of a reply, the first of which is item `first` of the input."""
+
+    first: int
+    outcomes: Outcomes
+    start: int
+    stop: int
+
+
+class Cut(NamedTuple):
+    """What one reading made: chunks to send, and items that could not be packed or read."""
+
+    chunks: list[Chunk]
+    refused: list[Segment]
+
+
+class Input:
+    """The user's iterables, read only by the thread whose turn it is; remembers where they ended and how."""
+
+    def __init__(self, mode: Mode, iterables: tuple[Iterable[Any], ...], strict: bool) -> None:
+        self.mode = mode
+        if len(iterables) > 1:
+            self._rows: Iterator[Any] = zip(*iterables, strict=strict)
+        else:
+            self._rows = iter(iterables[0])
+        self._transposed = len(iterables) > 1
+        self.ended = False
+        self.error: Exception | None = None
+
+    def read(self, count: int) -> tuple[int, Any]:
+        """Up to `count` items, as the payload of a chunk; what an iterable raises ends the input, in its place."""
+        rows: list[Any] = []
+        try:
+            rows.extend(islice(self._rows, count))
+        except Exception as error:  # noqa: BLE001 - delivered to the consumer after the items before it
+            self.error = error
+            self.ended = True
+        if len(rows) < count:
+            self.ended = True
+        if self.mode is Mode.STAR:
+            return len(rows), [tuple(row) for row in rows]
+        return len(rows), list(zip(*rows, strict=True)) if self._transposed and rows else [rows]
+
+
+class Stream:
+    """The state machine of one map. `window`: chunks that may be read ahead of the consumer; None: all of them."""
+
+    def __init__(
+        self,
+        job: Job,
+        source: Input,
+        sizer: Sizer,
+        pack: Callable[[Any], tuple[Any, int]],
+        *,
+        ordered: bool,
+        halt: bool,
+        error_retries: int = 0,
+        buffersize: int | None = None,
+    ) -> None:
+        self.job, self.source, self.sizer = job, source, sizer
+        self._pack, self._ordered, self._halt = pack, ordered, halt
+        self._error_retries = error_retries
+        self.buffersize = buffersize
+        self._ready: deque[Chunk] = deque()
+        self._segments: dict[int, Segment] = {}
+        self._arrived: deque[Segment] = deque()
+        self._charges: dict[int, int] = {}
+        self._failures: dict[int, int] = {}
+        self.read = 0
+        self.settled = 0
+        self.consumed = 0
+        self.lowest_error: int | None = None
+        self._input_done = False
+        self._cancelled = False
+        self._held_bytes = 0
+        self.broken: BaseException | None = None
+        self.gathered: Packed | None = None
+
+    # Called by the desk, under the lock.
+
+    def take(self, workers: int) -> Chunk | None:
+        """The next ready chunk, cut to the size that suits now."""
+        while self._ready:
+            chunk = self._ready.popleft()
+            if self._useless(chunk):
+                continue
+            size = self.sizer.size(chunk.first, workers)
+            if chunk.count > 2 * size and self.sizer.fixed is None:
+                self._ready.appendleft(chunk.part(size, chunk.count - size))
+                chunk = chunk.part(0, size)
+            chunk.expected = self.sizer.expected(chunk.count)
+            return chunk
+        return None
+
+    def settle(self, chunk: Chunk, offset: int, outcomes: Outcomes) -> None:
+        """Keep outcomes for `collect`; items to be retried go back instead."""
+        if outcomes.seconds:
+            self.sizer.ran(outcomes.count, outcomes.seconds)
+        first = chunk.first + offset
+        start = 0
+        for at, retryable in sorted(outcomes.errors.items()):
+            if retryable and self._retries_left(first + at):
+                self._keep(Segment(first + start, outcomes, start, at))
+                self.give_back(chunk.part(offset + at, 1))
+                start = at + 1
+            elif self.lowest_error is None or first + at < self.lowest_error:
+                self.lowest_error = first + at
+        self._keep(Segment(first + start, outcomes, start, outcomes.count))
+
+    def _retries_left(self, index: int) -> bool:
+        used = self._failures.get(index, 0)
+        self._failures[index] = used + 1
+        return used < self._error_retries
+
+    def _keep(self, segment: Segment) -> None:
+        count = segment.stop - segment.start
+        if count:
+            self.settled += count
+            self._held_bytes += segment.outcomes.size
+            if self._ordered:
+                self._segments[segment.first] = segment
+            else:
+                self._arrived.append(segment)
+
+    def give_back(self, chunk: Chunk) -> None:
+        """These items run again, before anything not begun yet."""
+        if not self._useless(chunk):
+            self._ready.appendleft(chunk)
+
+    def charge(self, index: int) -> int:
+        """Count a death that this item is known to have caused or met."""
+        self._charges[index] = self._charges.get(index, 0) + 1
+        return self._charges[index]
+
+    def _useless(self, chunk: Chunk) -> bool:
+        return self._cancelled or (self._halt and self.lowest_error is not None and chunk.first > self.lowest_error)
+
+    # Called by the engine, under the lock.
+
+    def append(self, cut: Cut) -> None:
+        """Take over what `cut` made."""
+        self._ready.extend(cut.chunks)
+        for segment in cut.refused:
+            self._keep(segment)
+            if self.lowest_error is None or segment.first < self.lowest_error:
+                self.lowest_error = segment.first
+        self._input_done = self.source.ended
+
+    def cancel(self) -> None:
+        """Nothing more of this map is wanted."""
+        self._cancelled = True
+        self._ready.clear()
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing will run any more; what is there can still be read."""
+        self.broken = error
+        self._ready.clear()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `take` may have something."""
+        return bool(self._ready)
+
+    @property
+    def halted(self) -> bool:
+        """Whether an error ends this map."""
+        return self._halt and self.lowest_error is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether outcomes of what still runs are of no use: cancelled, finished, or below an error that ends it."""
+        return self._cancelled or self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything that will ever come has come."""
+        if self.broken is not None:
+            return True
+        if self._halt and self.lowest_error is not None:
+            return self._complete_below(self.lowest_error)
+        return self._input_done and self.settled >= self.read
+
+    def _complete_below(self, index: int) -> bool:
+        # `consumed` is how far collect() has got without a gap.
+        at = self.consumed
+        while at <= index and at in self._segments:
+            segment = self._segments[at]
+            at += segment.stop - segment.start
+        return at > index
+
+    @property
+    def news(self) -> bool:
+        """Whether `collect` has something."""
+        return bool(self._arrived) or self.consumed in self._segments
+
+    def wanted(self, room: int, workers: int, waiting: bool) -> int:
+        """Items to read for the next chunk; 0 while enough is read, or nothing more will be."""
+        if self._input_done or self._cancelled or (self._halt and self.lowest_error is not None):
+            return 0
+        size = self.sizer.size(self.read, workers)
+        held = self.read - self.consumed
+        if self.buffersize is not None:
+            size = max(1, min(size, self.buffersize // (2 * workers) or 1))
+            if held + size > self.buffersize and held:
+                return 0
+        elif held >= 2 * workers * size and (not waiting or self._held_bytes > REORDER_BYTES):
+            return 0
+        return size if len(self._ready) < room else 0
+
+    # Called by the thread that owns the input, without the lock.
+
+    def cut(self, count: int) -> Cut:
+        """Read up to `count` items and pack them; an item that can't be packed becomes its own error."""
+        got, payload = self.source.read(count)
+        first = self.read
+        cut = Cut([], [])
+        if got:
+            self._packed(first, got, payload, cut)
+        if self.source.error is not None:
+            cut.refused.append(_refused(first + got, self.source.error))
+        self.read = first + got + (self.source.error is not None)
+        return cut
+
+    def _packed(self, first: int, count: int, payload: Any, cut: Cut) -> None:
+        try:
+            packed, size = self._pack(payload)
+        except Exception as error:  # noqa: BLE001 - one item's fault; the others are packed without it
+            if count == 1:
+                cut.refused.append(_refused(first, error))
+            else:
+                self._halves(first, count, payload, cut)
+            return
+        self.sizer.packed(count, size)
+        if size > _TOO_BIG and count > 1 and self.sizer.fixed is None:
+            self._halves(first, count, payload, cut)
+            return
+        cut.chunks.append(Chunk(self.job, self, first, count, packed, size=size, careful=self.job.careful))
+
+    def _halves(self, first: int, count: int, payload: Any, cut: Cut) -> None:
+        half = count // 2
+        if self.job.mode is Mode.STAR:
+            parts = payload[:half], payload[half:]
+        else:
+            parts = [column[:half] for column in payload], [column[half:] for column in payload]
+        self._packed(first, half, parts[0], cut)
+        self._packed(first + half, count - half, parts[1], cut)
+
+    def collect(self) -> list[tuple[list[Any], dict[int, BaseException]]]:
+        """Batches of (values, exceptions by offset) that are next for the consumer; unpickles them."""
+        batches = []
+        while segment := self._next_segment():
+            values, errors = segment.outcomes.decode()
+            if segment.start or segment.stop < segment.outcomes.count:
+                values = values[segment.start : segment.stop]
+                errors = {at - segment.start: e for at, e in errors.items() if segment.start <= at < segment.stop}
+            self.consumed += segment.stop - segment.start
+            self._held_bytes -= segment.outcomes.size
+            batches.append((values, errors))
+        return batches
+
+    def _next_segment(self) -> Segment | None:
+        if self._ordered:
+            return self._segments.pop(self.consumed, None)
+        return self._arrived.popleft() if self._arrived else None
+
+
+def _refused(index: int, error: BaseException) -> Segment:
+    return Segment(index, failed(error), 0, 1)
+
+
+def reference(payload: Any) -> tuple[Any, int]:
+    """The `pack` of crews that share this process' objects."""
+    return payload, 0
+
+

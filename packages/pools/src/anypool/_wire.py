@@ -1,0 +1,212 @@
+"""The message format between owner, agent and worker: a codec without I/O or clock.
+
+A message is a fixed head, a table of part lengths, metadata and parts, all little-endian:
+
+    head (76 bytes) | part lengths (u64 each) | metadata | part | part | ...
+
+The head is all that a router has to read. A length with its top bit set says that the part is a `Ref`:
+the bytes lie in a segment that another process of this machine owns, and only their address travels.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum
+from struct import Struct
+from typing import Any, NamedTuple
+
+__all__: list[str] = []
+
+VERSION = 1
+_MAGIC = b"aP"
+_HEAD = Struct("<2sBBHHQIIIHHIQ32s")
+_REF = Struct("<IIQQB")
+_LENGTH = Struct("<Q")
+_BY_REF = 1 << 63
+_MAX_PARTS = 4096
+_MAX_META = 4 << 20
+NO_DIGEST = bytes(32)
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Kind(IntEnum):
+    """What a message asks or tells; values are part of the format and never reused."""
+
+    HELLO = 1
+    WELCOME = 2
+    REFUSE = 3
+    SETUP = 4
+    RUN = 5
+    REPLY = 6
+    NEED = 7
+    BODY = 8
+    DROP = 9
+    CANCEL = 10
+    DROPPED = 11
+    KILL = 12
+    DIED = 13
+    SLOTS = 14
+    GRANT = 15
+    BEAT = 16
+    RELAY = 17
+    BYE = 18
+    OPEN = 19
+    SPAWN = 20
+
+
+# Flag of every kind: a receiver that doesn't know the kind skips the message instead of ending the channel.
+OPTIONAL = 1 << 15
+# Flag of REPLY: more replies to the same chunk follow.
+PARTIAL = 1
+
+
+class WireError(Exception):
+    """The bytes are not of this format; the channel they came through can't be used any more."""
+
+
+class Ref(NamedTuple):
+    """Where a part lies: descriptor `fd` of process `pid`, `size` bytes from `offset`.
+
+    `sealed` parts never change again and may be mapped privately; others belong to an arena slot, which
+    the receiver gives back.
+    """
+
+    pid: int
+    fd: int
+    offset: int
+    size: int
+    sealed: bool = False
+
+
+@dataclass(slots=True)
+class Message:
+    """One message; `seq` numbers what is sent on a channel, `map` and `chunk` name the work it belongs to."""
+
+    kind: int
+    flags: int = 0
+    slot: int = 0
+    seq: int = 0
+    map: int = 0
+    chunk: int = 0
+    count: int = 0
+    attempt: int = 0
+    digest: bytes = NO_DIGEST
+    meta: Buffer = b""
+    parts: list[Buffer | Ref] = field(default_factory=list)
+
+    def json(self) -> dict[str, Any]:
+        """The metadata of a control message."""
+        decoded = json.loads(bytes(self.meta))
+        if not isinstance(decoded, dict):
+            raise WireError(f"metadata of {self.kind} is {type(decoded).__name__}, expected an object")
+        return decoded
+
+
+def control(kind: Kind, slot: int = 0, **fields: Any) -> Message:
+    """A message without parts, whose metadata is JSON."""
+    return Message(kind, slot=slot, meta=json.dumps(fields).encode())
+
+
+def grant(offsets: list[int]) -> Message:
+    """Gives back arena slots, named by their offsets."""
+    return Message(Kind.GRANT, count=len(offsets), meta=struct.pack(f"<{len(offsets)}Q", *offsets))
+
+
+def granted(message: Message) -> tuple[int, ...]:
+    """The offsets in a GRANT."""
+    return struct.unpack(f"<{message.count}Q", message.meta)
+
+
+def encode(message: Message) -> list[Buffer]:
+    """The buffers to write, in order; big parts are passed on, not copied."""
+    lengths = []
+    bodies: list[Buffer] = []
+    total = len(message.meta)
+    for part in message.parts:
+        if isinstance(part, Ref):
+            part = _REF.pack(*part)
+            lengths.append(_REF.size | _BY_REF)
+        else:
+            lengths.append(len(part))
+        total += len(part)
+        bodies.append(part)
+    if len(lengths) > _MAX_PARTS:
+        raise WireError(f"a message has at most {_MAX_PARTS} parts, got {len(lengths)}")
+    head = _HEAD.pack(
+        _MAGIC, VERSION, message.kind, message.flags, message.slot, message.seq, message.map, message.chunk,
+        message.count, message.attempt, len(lengths), len(message.meta), total, message.digest,
+    )  # fmt: skip
+    table = b"".join(map(_LENGTH.pack, lengths))
+    return [b"".join((head, table, message.meta)), *bodies]
+
+
+class Decoder:
+    """Turns a byte stream back into messages; memory grows with what has arrived, not with what is announced."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._wanted = _HEAD.size
+
+    def feed(self, data: Buffer) -> list[Message]:
+        """Take the next bytes; return the messages they complete. Raises `WireError` on anything else."""
+        if self._held:
+            self._held += data
+            if len(self._held) < self._wanted:
+                return []
+            data, self._held = self._held, bytearray()
+        view = memoryview(data).toreadonly()
+        messages = []
+        start, end = 0, len(view)
+        while True:
+            size = self._size(view, start, end)
+            if start + size > end:
+                break
+            messages.append(_decode(view, start))
+            start += size
+        if start < end:
+            self._held = bytearray(view[start:])
+        self._wanted = size
+        return messages
+
+    @staticmethod
+    def _size(view: memoryview, start: int, end: int) -> int:
+        if end - start < _HEAD.size:
+            return _HEAD.size
+        head = _HEAD.unpack_from(view, start)
+        magic, version, parts, meta, total = head[0], head[1], head[10], head[11], head[12]
+        if magic != _MAGIC or version != VERSION:
+            raise WireError(f"expected an anypool message, version {VERSION}, got {bytes(view[start:start + 32])!r}")
+        if parts > _MAX_PARTS or meta > min(_MAX_META, total):
+            raise WireError(f"a message claims {parts} parts and {meta} bytes of metadata")
+        return int(_HEAD.size + parts * _LENGTH.size + total)
+
+
+def _decode(view: memoryview, start: int) -> Message:
+    (_, _, kind, flags, slot, seq, map_, chunk, count, attempt, parts, meta, total, digest) = _HEAD.unpack_from(
+        view, start
+    )
+    table = start + _HEAD.size
+    at = table + parts * _LENGTH.size
+    end = at + total
+    metadata = view[at : at + meta]
+    at += meta
+    decoded: list[Buffer | Ref] = []
+    for index in range(parts):
+        (length,) = _LENGTH.unpack_from(view, table + index * _LENGTH.size)
+        if length & _BY_REF:
+            length &= _BY_REF - 1
+            if length != _REF.size or at + length > end:
+                raise WireError(f"a reference has {_REF.size} bytes, got {length}")
+            pid, fd, offset, size, sealed = _REF.unpack_from(view, at)
+            decoded.append(Ref(pid, fd, offset, size, bool(sealed)))
+        else:
+            if at + length > end:
+                raise WireError("the parts of a message are longer than the message")
+            decoded.append(view[at : at + length])
+        at += length
+    if at != end:
+        raise WireError(f"a message is {end - at} bytes longer than its parts")
+    return Message(kind, flags, slot, seq, map_, chunk, count, attempt, digest, metadata, decoded)

@@ -1,0 +1,182 @@
+"""From a method's arguments to a stream, and from its outcomes to what the method returns."""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+from anypool._calls import Call
+from anypool._chunk import Calling, Job, Mode, Packed, failed
+from anypool._engine import Engine
+from anypool._iterate import Batches, Items
+from anypool._options import Options
+from anypool._result import Result
+from anypool._sizing import Sizer
+from anypool._stream import Input, Stream
+
+__all__: list[str] = []
+
+R = TypeVar("R")
+
+_numbers = itertools.count(1)
+_BUDGET = 0.008
+
+_ALONE_BYTES = 64 << 10
+
+
+def open_stream(
+    engine: Engine, mode: Mode, f: Callable[..., Any], iterables: tuple[Any, ...], options: Options, *, ordered: bool
+) -> Stream:
+    """Check what was given, serialise f, and have the engine serve the map."""
+    if not callable(f):
+        raise TypeError(f"the first argument is what to call, got {f!r}")
+    if not iterables:
+        raise TypeError("a map needs at least one iterable")
+    crew = engine.crew
+    length = _shortest(iterables)
+    source = Input(mode, iterables, options.strict)
+    careful = options.timeout is not None or options.lost_retries == 0
+    fixed = options.chunksize
+    if (crew.runs_here and options.lazy) or (careful and not crew.reports_items):
+        fixed = 1
+    job = Job(
+        next(_numbers),
+        mode,
+        crew.body(Calling(f, options.kwargs, options.retry_on)),
+        stop=options.halt,
+        budget=_BUDGET if fixed is None else float("inf"),
+        careful=careful,
+        timeout=options.timeout,
+        lost_retries=options.lost_retries,
+        context=contextvars.copy_context() if crew.kind == "thread" else None,
+    )
+    stream = Stream(
+        job,
+        source,
+        Sizer(fixed, length),
+        crew.pack,
+        ordered=ordered,
+        halt=options.halt,
+        error_retries=options.error_retries,
+        buffersize=options.buffersize,
+    )
+    engine.open(stream)
+    return stream
+
+
+def _shortest(iterables: tuple[Any, ...]) -> int | None:
+    """How many items there will be, if all the iterables know their length."""
+    try:
+        return min(map(len, iterables))
+    except TypeError:
+        return None
+
+
+def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
+    """Feed, drive and collect until the list is there; raises what ended the map."""
+    keep_errors = options.on_error == "return"
+    results: list[Any] = []
+    kill = True
+    try:
+        with _bar(options, stream) as seen:
+            while True:
+                engine.feed(stream, waiting=True)
+                for values, errors in stream.collect():
+                    if errors:
+                        _place(values, errors, keep_errors)
+                    results += values
+                    seen(len(values))
+                if stream.finished and not stream.news:
+                    break
+                engine.drive(lambda: stream.news or stream.finished or engine.hungry(stream))
+        kill = False
+        if stream.broken is not None:
+            raise stream.broken
+        return results
+    except Exception:
+        kill = False
+        raise
+    finally:
+        engine.end(stream, kill)
+
+
+def _place(values: list[Any], errors: dict[int, BaseException], keep: bool) -> None:
+    if not keep:
+        raise errors[min(errors)]
+    for at, error in errors.items():
+        values[at] = error
+
+
+def _bar(options: Options, stream: Stream) -> AbstractContextManager[Callable[[int], object]]:
+    if not options.progress:
+        return nullcontext(lambda _: None)
+    return _tqdm(stream.sizer.length)
+
+
+class _tqdm:  # noqa: N801 - named for what it wraps
+    def __init__(self, length: int | None) -> None:
+        from tqdm.auto import tqdm
+
+        self._bar = tqdm(total=length)
+
+    def __enter__(self) -> Callable[[int], object]:
+        update: Callable[[int], object] = self._bar.update
+        return update
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+def iterate(engine: Engine, stream: Stream, options: Options, closed: Callable[[], bool]) -> Iterator[Any]:
+    """An iterator over the results of a stream."""
+    seen = _tqdm(stream.sizer.length).__enter__() if options.progress else None
+    batches = Batches(engine, stream, options.on_error == "return", closed, seen)
+    return Items.from_iterable(batches)
+
+
+def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[list[Any]]:
+    """Read all of the input now; the result is settled when the last outcome is there."""
+    keep_errors = options.on_error == "return"
+    result: Result[list[Any]] = Result(engine, lambda _: False)
+    result.set_running_or_notify_cancel()
+    try:
+        while not stream.source.ended:
+            engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, len(engine.desk.slots))))
+    except BaseException:
+        engine.end(stream, kill=True)
+        raise
+
+    def unpack() -> tuple[list[Any], dict[int, BaseException]]:
+        results: list[Any] = []
+        try:
+            for values, errors in stream.collect():
+                if errors:
+                    _place(values, errors, keep_errors)
+                results += values
+            if stream.broken is not None:
+                raise stream.broken
+        except BaseException as error:  # noqa: BLE001 - this is the result
+            return [None], {0: error}
+        return [results], {}
+
+    engine.gather(stream, result, Packed(1, 0.0, {}, 0, unpack))
+    return result
+
+
+def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[R]:
+    """Queue one call. Raises for f; an argument that can't be serialised is the result's exception."""
+    body = engine.crew.body(Calling(f))
+    result: Result[R] = Result(engine, engine.stop_call)
+    try:
+        payload, size = engine.crew.pack((args, kwargs))
+    except Exception as error:  # noqa: BLE001 - the standard's way: in the future
+        result.settle(failed(error), 0)
+        return result
+    key = body.key
+    engine.submit(Call(0, body, key, payload, size, size > _ALONE_BYTES, result))
+    return result
+
+

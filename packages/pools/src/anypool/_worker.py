@@ -1,0 +1,110 @@
+"""A worker process: one thread that reads chunks, runs them and writes their outcomes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import socket
+import sys
+
+from anypool_serialize import dumps, loads
+
+from anypool._segments import Arena, Mappings
+from anypool._serve import Server, describe
+from anypool._wire import Buffer, Decoder, Kind, Message, Ref, control, encode, grant, granted
+
+__all__: list[str] = []
+
+_READ = 256 << 10
+# A part of this size or more is worth a segment: below it, the pipe's copy costs less than the bookkeeping.
+SEGMENT = 64 << 10
+# Bytes of results in segments that wait to be given back; beyond it they go through the pipe.
+ARENA = 1 << 30
+# One write up to here: joining costs less than another system call.
+_JOIN = 64 << 10
+
+door: int | None = None
+"""In a worker: the socket through which its own pools ask the agent for workers."""
+
+
+def main(reader: int, writer: int, door_: int) -> None:
+    """Serve chunks from descriptor `reader` until it ends; answer on `writer`."""
+    global door  # noqa: PLW0603 - a worker process has one
+    door = door_
+    with contextlib.suppress(BrokenPipeError):
+        _Worker(reader, writer).serve()
+
+
+class _Worker:
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader, self._writer = reader, writer
+        self._server = Server()
+        self._mappings = Mappings()
+        self._arena: Arena | None = None
+        self._segments = False
+
+    def serve(self) -> None:
+        decoder = Decoder()
+        while data := os.read(self._reader, _READ):
+            for message in decoder.feed(data):
+                if message.kind == Kind.RUN:
+                    self._run(message)
+                elif message.kind == Kind.GRANT and self._arena is not None:
+                    for offset in granted(message):
+                        self._arena.free(offset)
+                elif message.kind == Kind.DROP:
+                    self._server.drop(message.digest)
+                elif message.kind == Kind.SETUP:
+                    self._set_up(message)
+
+    def _set_up(self, message: Message) -> None:
+        fields = message.json()
+        for module, key in fields.get("authkeys", {}).items():
+            importlib.import_module(f"{module}.process").current_process().authkey = bytes.fromhex(key)
+        if "greet" not in fields:
+            return
+        hello = control(Kind.HELLO, pid=os.getpid(), host=socket.gethostname(), segments=self._segments)
+        if message.parts:
+            try:
+                initializer, initargs = loads(message.parts[0])
+                initializer(*initargs)
+            except BaseException as error:  # noqa: BLE001 - the owner raises it
+                hello.parts = [dumps(describe(error)).header]
+        self._write(hello)
+
+    def _reaches(self, probe: Ref) -> bool:
+        try:
+            self._mappings.view(probe)
+        except OSError:
+            return False
+        return True
+
+    def _run(self, message: Message) -> None:
+        for reply in self._server.answer(message, self._mappings.view):
+            # What a task has printed is on its way before its outcome is.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(AttributeError, ValueError, OSError):
+                    stream.flush()
+            reply.parts = [self._placed(part) for part in reply.parts]
+            self._write(reply)
+            del reply
+        message.parts.clear()
+        if freed := self._mappings.collect():
+            self._write(grant([ref.offset for ref in freed]))
+
+    def _placed(self, part: Buffer | Ref) -> Buffer | Ref:
+        if isinstance(part, Ref) or len(part) < SEGMENT or not self._segments:
+            return part
+        if self._arena is None:
+            self._arena = Arena(ARENA)
+        return self._arena.put(part) or part
+
+    def _write(self, message: Message) -> None:
+        buffers = encode(message)
+        if len(buffers) > 1 and sum(map(len, buffers)) <= _JOIN:
+            buffers = [b"".join(buffers)]
+        for buffer in buffers:
+            rest = memoryview(buffer)
+            while rest:
+                rest = rest[os.write(self._writer, rest) :]

@@ -1,0 +1,27 @@
+"""Launcher `thread`: threads of this process, for functions that wait or release the GIL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from anypool._launcher import Launcher, WorkerOptions
+from anypool._local import ThreadCrew
+
+__all__ = ["Thread"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thread(WorkerOptions, Launcher):
+    """Arguments and results pass by reference, so nothing needs to be picklable, and a task that changes its argument
+    changes the caller's."""
+
+    name: ClassVar[str] = "thread"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check()
+
+    def launch(self) -> ThreadCrew:
+        """Start the threads."""
+        return ThreadCrew(self.size, self.initializer, self.initargs)
