@@ -46,6 +46,8 @@ class Module:
 
 def measure(path: Path) -> Module:
     """Parse one file and compute the cyclomatic complexity of each of its functions."""
+    # Some files are odd on purpose and parsing them warns. Set here, where it holds on any worker.
+    warnings.simplefilter("ignore")
     source = path.read_bytes()
     lines = source.count(b"\n")
     try:
@@ -88,8 +90,7 @@ def paths_added(node: ast.AST) -> int:
 def survey(launcher: str) -> tuple[list[Module], int, float]:
     """Measure all files with one kind of pool; return the modules, the workers and the seconds it took."""
     start = time.perf_counter()
-    # Old files warn about their escapes and octal numbers; each worker is told not to repeat it.
-    with get_pool(launcher, initializer=warnings.simplefilter, initargs=("ignore",)) as pool:
+    with get_pool(launcher) as pool:
         paths = sorted(STDLIB.rglob("*.py"))
         wanted = pool.map(lambda path: NOT_STDLIB.isdisjoint(path.parts), paths)
         files = [path for path, keep in zip(paths, wanted, strict=True) if keep]

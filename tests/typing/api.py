@@ -114,8 +114,8 @@ async def results(pool: Pool) -> None:
 
 def life(pool: Pool) -> None:
     assert_type(len(pool), int)
-    executor: Executor = pool.as_executor()
-    assert_type(executor.submit(double, 1), Future[int])
+    executors: list[Executor] = [pool.as_executor()]
+    assert_type(executors[0].submit(double, 1), Future[int])
     pool.resize(3)
     pool.close()
     pool.join()
