@@ -128,7 +128,7 @@ class Owner:
 
     def output(self, stream: int, slot: int | None = None) -> bytes:
         relayed = [message for message in self.told(Kind.RELAY, slot) if message.json()["stream"] == stream]
-        return b"".join(bytes(part) for message in relayed for part in message.parts)  # type: ignore[arg-type]
+        return b"".join(bytes(part) for message in relayed for part in message.parts)
 
     def kill(self, line: Line, grace: float = 0.5) -> None:
         message = control(Kind.KILL, line.slot, grace=grace)

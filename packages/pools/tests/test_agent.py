@@ -111,7 +111,8 @@ def test_a_worker_has_no_descriptors_but_its_own() -> None:
         for line in lines:
             line.ask("tell(1)")
         held = lines[2].ask(
-            "fds = set(map(int, os.listdir('/proc/self/fd'))); tell(sorted(fds - {0, 1, 2, reader, writer, door}))"
+            "fds = set(map(int, os.listdir('/proc/self/fd')))\n"
+            "tell(sorted(fds - {0, 1, 2, reader, writer, door}))"
         )
         # The listing itself takes one.
         assert len(json.loads(held)) == 1
@@ -338,7 +339,8 @@ OWNER = """
     for line in lines:
         line.ask("tell(1)")
     lines[0].do({hold!r})
-    lines[1].ask("import subprocess; child = subprocess.Popen(['sleep', '600'], start_new_session=True); tell(1)")
+    lines[1].do("import subprocess")
+    lines[1].ask("child = subprocess.Popen(['sleep', '600'], start_new_session=True); tell(1)")
     lines[1].do("time.sleep(600)")
     {more}
     pids = [owner.agent(), *map(owner.pid_of, lines), int(lines[2].ask("tell(os.getpid())"))]
