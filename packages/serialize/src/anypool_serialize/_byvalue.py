@@ -70,7 +70,7 @@ def _namespace(func: types.FunctionType) -> tuple[dict[str, Any], list[types.Mod
 def referenced_names(code: types.CodeType) -> dict[str, None]:
     """Global names that `code` and the code inside it read or write, in a stable order."""
     names: dict[str, None] = dict(_cloudpickle._extract_code_globals(code))
-    for inner in _inner_codes(code):
+    for inner in (code, *_inner_codes(code)):
         # The body of a class inside a function reads globals by the instruction that also reads
         # its own names.
         if not inner.co_flags & inspect.CO_OPTIMIZED:

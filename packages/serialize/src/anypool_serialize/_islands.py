@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copyreg
 import os
 import pickle
 import threading
@@ -10,7 +9,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import _rebuild
-from ._pickler import Pickler, Refused
 
 if TYPE_CHECKING:
     from ._pickler import Reduction
@@ -53,22 +51,14 @@ def loads(data: bytes) -> object:
     return result
 
 
-def reduce_copied(pickler: Pickler, obj: Any) -> Reduction:
-    """A lock or an open file: a copy that shares nothing with the original."""
-    if pickler.strict:
-        raise Refused(obj, "it would arrive as a copy that shares nothing with it, which strict=True forbids")
-    registered = copyreg.dispatch_table.get(type(obj))
-    if registered is not None:
-        return registered(obj)
-    reduction = reduce_by_dill(obj)
-    pickler.message.copies.append(obj)
-    return reduction
-
-
 def reduce_by_dill(obj: Any) -> Reduction:
-    """Raises what dill raises."""
+    """Raises what dill raises.
+
+    File mode 1: a copy of a file stands where the original stood and never empties it, as mode 0 would
+    with "w".
+    """
     with _lock:
-        return _rebuild.island, (import_dill().dumps(obj, protocol=5, byref=False, fmode=0, recurse=True),)
+        return _rebuild.island, (import_dill().dumps(obj, protocol=5, byref=False, fmode=1, recurse=True),)
 
 
 def carries(kind: type) -> bool:

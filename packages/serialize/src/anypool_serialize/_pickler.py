@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import _io
+import _thread
+import copyreg
 import sys
 import types
 from _pickle import Pickler as _CPickler
@@ -173,31 +176,45 @@ def _reduce_lazily(name: str) -> Reducer:
     return reduce
 
 
-def _reduce_copied(pickler: Pickler, obj: Any) -> Reduction:
+def _reduce_lock(pickler: Pickler, lock: Any) -> Reduction:
+    # A new one, free even if this one is held: nobody over there could ever release it.
+    return _as_copy(
+        pickler, lock, lambda: (type(lock) if type(lock) is _thread.RLock else _thread.allocate_lock, ())
+    )
+
+
+def _reduce_file(pickler: Pickler, file: Any) -> Reduction:
     for name in ("stdin", "stdout", "stderr"):
-        if obj is getattr(sys, name) or obj is getattr(sys, f"__{name}__"):
+        if file is getattr(sys, name) or file is getattr(sys, f"__{name}__"):
             return getattr, (sys, name)
     from . import _islands
 
-    return _islands.reduce_copied(pickler, obj)
+    return _as_copy(pickler, file, lambda: _islands.reduce_by_dill(file))
 
 
-def _copied_types() -> list[type]:
-    import _io
-    import _thread
+def _as_copy(pickler: Pickler, obj: Any, reduce: Callable[[], Reduction]) -> Reduction:
+    registered = copyreg.dispatch_table.get(type(obj))
+    if registered is not None:
+        return registered(obj)
+    if pickler.strict:
+        raise Refused(obj, "it would arrive as a copy that shares nothing with it, which strict=True forbids")
+    try:
+        reduction = reduce()
+    except Exception as error:
+        raise Refused(obj, f"{type(error).__name__}: {error}") from error
+    pickler.message.copies.append(obj)
+    return reduction
 
-    return [
-        _thread.LockType,
-        _thread.RLock,
-        _io.TextIOWrapper,
-        _io.BufferedReader,
-        _io.BufferedWriter,
-        _io.BufferedRandom,
-        _io.FileIO,
-    ]
 
-
-COPIED: frozenset[type] = frozenset(_copied_types())
+_LOCKS: tuple[type, ...] = (_thread.LockType, _thread.RLock)
+_FILES: tuple[type, ...] = (
+    _io.TextIOWrapper,
+    _io.BufferedReader,
+    _io.BufferedWriter,
+    _io.BufferedRandom,
+    _io.FileIO,
+)
+COPIED = frozenset((*_LOCKS, *_FILES))
 
 _FIXED: dict[type, Reducer | None] = {
     types.FunctionType: _reduce_function,
@@ -207,7 +224,8 @@ _FIXED: dict[type, Reducer | None] = {
     types.BuiltinFunctionType: None,
     CellShell: _reduce_shell,
     memoryview: _reduce_view,
-    **dict.fromkeys(COPIED, _reduce_copied),
+    **dict.fromkeys(_LOCKS, _reduce_lock),
+    **dict.fromkeys(_FILES, _reduce_file),
     **{
         kind: _reduce_lazily(name)
         for kind, name in (

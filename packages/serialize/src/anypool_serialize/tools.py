@@ -35,9 +35,8 @@ def dumps(
         obj: Anything.
         byref: Classes of `__main__` by reference, as pickle does.
         recurse: Only the globals that a function refers to; without it, functions of `__main__` lose theirs.
-        fmode: What an open file becomes: "handle" opens the same name at the same position,
-        "contents" creates the file anew with what it holds here, "file" carries what it holds
-        inside the pickle.
+        fmode: What an open file becomes: "handle" opens its name in its mode again (so "w" empties it),
+            "contents" opens it where it stood, without emptying it, "file" carries what it holds.
         protocol: Of the pickle.
 
     Raises whatever dill raises. Slower than `anypool_serialize.dumps`, and classes have a new identity
