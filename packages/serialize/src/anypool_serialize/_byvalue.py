@@ -259,8 +259,7 @@ def _reduce_lru_cache(pickler: Pickler, obj: Any) -> Reduction:
 
 
 def _reduce_type_parameter(pickler: Pickler, obj: Any) -> Reduction:
-    module = sys.modules.get(getattr(obj, "__module__", None) or "")
-    if module is not None and importable(module.__name__) and getattr(module, obj.__name__, None) is obj:
+    if _named_in_its_module(obj):
         return NotImplemented
     keywords: dict[str, Any] = {"__module__": getattr(obj, "__module__", None)}
     args: tuple[Any, ...] = ()
@@ -281,6 +280,18 @@ def _reduce_new_type(pickler: Pickler, obj: Any) -> Reduction:
     return _rebuild.type_parameter, (identify(obj), "NewType", obj.__name__, (obj.__supertype__,), keywords)
 
 
+def _reduce_type_alias(pickler: Pickler, obj: Any) -> Reduction:
+    if _named_in_its_module(obj):
+        return NotImplemented
+    # It bears no weak reference, so it has no identity to keep: each message makes a new one.
+    return _rebuild.type_alias, (obj.__name__, obj.__value__, obj.__type_params__)
+
+
+def _named_in_its_module(obj: Any) -> bool:
+    module = sys.modules.get(getattr(obj, "__module__", None) or "")
+    return module is not None and importable(module.__name__) and getattr(module, obj.__name__, None) is obj
+
+
 def _reduce_sentinel(pickler: Pickler, obj: Any) -> Reduction:
     """A constant of `dataclasses` that is compared with `is`: by its name."""
     import dataclasses
@@ -298,6 +309,8 @@ def _late_reducers() -> dict[type, Reducer]:
     reducers[typing.TypeVar] = reducers[typing.ParamSpec] = _reduce_type_parameter
     reducers[typing.TypeVarTuple] = _reduce_type_parameter
     reducers[typing.NewType] = _reduce_new_type
+    if hasattr(typing, "TypeAliasType"):  # since Python 3.12
+        reducers[typing.TypeAliasType] = _reduce_type_alias
     reducers[weakref.ref] = _reduce_weakref
     reducers[functools._lru_cache_wrapper] = _reduce_lru_cache
     reducers[weakref.WeakSet] = reduce_by_cloudpickle

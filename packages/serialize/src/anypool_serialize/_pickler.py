@@ -61,7 +61,7 @@ class Pickler(_CPickler):
         return self.opened
 
     def reducer_override(self, obj: Any) -> Reduction:
-        reducer = _reducers[type(obj)]
+        reducer = reducers[type(obj)]
         if reducer is None:
             return NotImplemented
         return reducer(self, obj)
@@ -78,15 +78,24 @@ class _Reducers(dict["type", "Reducer | None"]):
 
     limit = 2048
 
+    def __init__(self, fixed: dict[type, Reducer | None]) -> None:
+        super().__init__(fixed)
+        self.passing: list[type] = []
+
     def __missing__(self, kind: type) -> Reducer | None:
-        reducer = _judge(kind)
-        # A dynamic class is not kept: neither it nor what its methods hold may be kept alive by this table.
-        if "<locals>" not in kind.__qualname__ and kind.__module__ not in ("__main__", "__mp_main__"):
-            if len(self) >= self.limit:
-                self.clear()
-                self.update(_FIXED)
-            self[kind] = reducer
+        if len(self) >= self.limit:
+            self.clear()
+            self.update(_FIXED)
+        reducer = self[kind] = _judge(kind)
+        if "<locals>" in kind.__qualname__ or kind.__module__ in ("__main__", "__mp_main__"):
+            self.passing.append(kind)
         return reducer
+
+    def forget_passing(self) -> None:
+        """Drop dynamic classes: neither they nor what their methods hold may be kept alive from here."""
+        passing, self.passing = self.passing, []
+        for kind in passing:
+            self.pop(kind, None)
 
 
 def _judge(kind: type) -> Reducer | None:
@@ -106,6 +115,7 @@ _LATE = frozenset(
         "ParamSpec",
         "TypeVarTuple",
         "NewType",
+        "TypeAliasType",
         "_MISSING_TYPE",
         "_KW_ONLY_TYPE",
         "_HAS_DEFAULT_FACTORY_CLASS",
@@ -243,4 +253,4 @@ _FIXED: dict[type, Reducer | None] = {
     },
 }
 
-_reducers = _Reducers(_FIXED)
+reducers = _Reducers(_FIXED)

@@ -189,6 +189,13 @@ def type_parameter(
     return _tracking.adopt(track, made)
 
 
+def type_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> object:
+    import typing
+
+    kind: Callable[..., object] = vars(typing)["TypeAliasType"]  # since Python 3.12
+    return kind(name, value, type_params=parameters)
+
+
 def view(buffer: Any, form: str, shape: tuple[int, ...]) -> memoryview:
     flat = memoryview(buffer).cast("B")
     return flat if form == "B" and len(shape) == 1 else flat.cast(form, shape)  # type: ignore[call-overload]
