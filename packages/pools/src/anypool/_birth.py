@@ -9,6 +9,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 import types
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, TextIO
@@ -78,11 +79,7 @@ class Birth(NamedTuple):
         """Take over the owner's surroundings; a folder that can't be entered ends the worker."""
         setup = self.setup
         if setup.get("env") is not None:
-            os.environ.clear()
-            os.environ.update(setup["env"])
-            import time
-
-            time.tzset()
+            _set_environment(setup["env"])
         os.environ[MARK] = f"{self.agent}.{self.number}"
         if setup.get("umask") is not None:
             os.umask(setup["umask"])
@@ -98,6 +95,18 @@ class Birth(NamedTuple):
         main = types.ModuleType("__main__")
         main.__dict__["__builtins__"] = builtins
         sys.modules["__main__"] = main
+
+
+def _set_environment(wanted: dict[str, str]) -> None:
+    """Change what differs from the agent's: each change is a call into the system's library."""
+    current = dict(os.environ)
+    for name in current.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if current.get(name) != value:
+            os.environ[name] = value
+    if current.get("TZ") != wanted.get("TZ"):
+        time.tzset()
 
 
 def keep_only(keep: set[int]) -> None:

@@ -50,9 +50,10 @@ class Loop:
         if self._timers:
             wait = min(wait, max(0.0, self._timers[0][0] - time.monotonic()))
         # Whole milliseconds, rounded up by epoll: never returns just before the timer it waited for.
-        for fd, events in self._epoll.poll(wait):
-            handler = self._handlers.get(fd)
-            if handler is not None:
+        ready = [(fd, events, self._handlers.get(fd)) for fd, events in self._epoll.poll(wait)]
+        for fd, events, handler in ready:
+            # An earlier handler may have closed the descriptor, and its number may name something new.
+            if handler is not None and self._handlers.get(fd) is handler:
                 handler(events)
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:

@@ -12,9 +12,9 @@ import mmap
 import os
 import threading
 import weakref
+from _pickle import PickleBuffer
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pickle import PickleBuffer
 
 from anypool import _linux
 from anypool._wire import Buffer, Ref
@@ -73,19 +73,16 @@ class Arena:
         self._fd = -1
         self._pid = os.getpid()
         self._taken = 0
-        self._first = self._next = self._end = _first_offset()
+        self._next = self._end = _first_offset()
         self._used: dict[int, int] = {}
         self._warm: dict[int, list[int]] = {}
         self._cold: dict[int, list[int]] = {}
         self._windows: dict[tuple[int, int], mmap.mmap] = {}
-        self._closed = False
         _arenas.add(self)
 
     def put(self, data: Buffer) -> Ref | None:
         """Copy `data` into a free slot; None when there is no room, and the data has to travel otherwise."""
-        source = memoryview(data)
-        if source.format != "B" or source.ndim != 1:
-            source = source.cast("B")
+        source = memoryview(data).cast("B")
         size = source.nbytes
         try:
             offset = self._take(_class_of(size))
@@ -106,8 +103,6 @@ class Arena:
             self._warm.setdefault(size, []).append(offset)
 
     def _take(self, size: int) -> int | None:
-        if self._closed:
-            return None
         wanted = size
         for _ in range(_LOOSE_FIT):
             if self._warm.get(wanted):
@@ -122,10 +117,8 @@ class Arena:
         return offset
 
     def _take_bigger(self, size: int) -> int | None:
-        fitting = [held for held, offsets in self._warm.items() if held >= size and offsets]
-        if not fitting:
-            return None
-        return self._use(self._warm[min(fitting)].pop(), min(fitting))
+        held = min((held for held in self._warm if held >= size and self._warm[held]), default=None)
+        return None if held is None else self._use(self._warm[held].pop(), held)
 
     def _evict(self, size: int) -> bool:
         """Give at least `size` bytes of free slots back to the system; whether there were as many."""
@@ -179,11 +172,9 @@ class Arena:
 
     def close(self) -> None:
         """Give everything back; readers that have mapped a slot keep it."""
-        self._closed = True
-        self._windows.clear()
-        self._used.clear()
-        self._warm.clear()
-        self._cold.clear()
+        self._limit = -1
+        for table in (self._windows, self._used, self._warm, self._cold):
+            table.clear()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -206,24 +197,22 @@ class Sealed:
         """Copy the buffers into a segment; None when the system has no room or no descriptor for it."""
         at = _first_offset()
         refs = []
+        fd = -1
         try:
             fd = _linux.new_segment("sealed")
-        except OSError:
-            return None
-        try:
             for buffer in buffers:
                 size = _write_at(fd, buffer, at)
                 refs.append(Ref(os.getpid(), fd, at, size, sealed=True))
                 at = _round_up(at + size, _PAGE)
             os.ftruncate(fd, at)
             _linux.seal(fd)
+            sealed, fd = cls(fd, refs), -1
         except OSError:
-            os.close(fd)
             return None
-        except BaseException:
-            os.close(fd)
-            raise
-        return cls(fd, refs)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        return sealed
 
     def close(self) -> None:
         """Let go; processes that have mapped it keep it."""
@@ -331,26 +320,27 @@ class Mappings:
             except BufferError:
                 lent.append((inner, ref))
             else:
-                self._held -= ref.size
                 self._done.append(ref)
         self._lent = lent
+        self._held = sum(ref.size for _, ref in lent)
 
     def collect(self) -> list[Ref]:
         """The slots that nobody uses any more since last asked, to be given back to their arenas."""
         with self._lock:
             self._sweep()
             done, self._done = self._done, []
-        return done
+        # A sweep that Ctrl-C cut short may have noted a slot that the next one notes again.
+        return list(dict.fromkeys(done))
 
     def forget(self, pid: int) -> None:
         """A process has ended: what is in use stays valid, the rest is unmapped, nothing is given back."""
         with self._lock:
-            self._forget(lambda key: key == pid)
+            self._forget(lambda known: known == pid)
 
     def close(self) -> None:
         """Forget all processes; views stay valid as long as they are used."""
         with self._lock:
-            self._forget(lambda key: True)
+            self._forget(lambda known: True)
 
     def _forget(self, gone: Callable[[int], bool]) -> None:
         for file in [key for key in self._files if gone(key[0])]:
@@ -364,19 +354,18 @@ class Mappings:
     def abandon(self) -> None:
         """In a forked child: forget all; the lock may be held by a thread that doesn't exist here."""
         self._lock = threading.Lock()
-        self._forget(lambda pid: True)
+        self.close()
 
     def __del__(self) -> None:
         with suppress(Exception):
-            self._forget(lambda pid: True)
+            self.close()
 
 
 def _map_private(ref: Ref, first: int) -> mmap.mmap:
     fd = os.open(f"/proc/{ref.pid}/fd/{ref.fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         length = os.fstat(fd).st_size - first
-        flags = mmap.MAP_PRIVATE | _MAP_NORESERVE
-        return mmap.mmap(fd, length, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE, offset=first)
+        return mmap.mmap(fd, length, mmap.MAP_PRIVATE | _MAP_NORESERVE, offset=first)
     finally:
         os.close(fd)
 
@@ -404,8 +393,8 @@ def _forget_in_fork() -> None:
         arena.close()
     for sealed in list(_sealed):
         sealed.close()
-    for mappings in list(_mappings):
-        mappings.abandon()
+    for reader in list(_mappings):
+        reader.abandon()
 
 
 os.register_at_fork(after_in_child=_forget_in_fork)
