@@ -43,6 +43,30 @@ class Planet(enum.Enum):
         self.radius = radius
 
 
+class Described(enum.Enum):
+    @property
+    def described(self):
+        return f"<{self.value}>"
+
+    @classmethod
+    def _missing_(cls, value):
+        return next(iter(cls))
+
+
+class Animal(Described):
+    CAT = "cat"
+    DOG = "dog"
+
+
+class Word(enum.StrEnum):
+    YES = enum.auto()
+
+
+class Bits(enum.IntFlag):
+    A = 1
+    B = 2
+
+
 class Access(enum.Flag):
     READ = enum.auto()
     WRITE = enum.auto()
@@ -288,6 +312,14 @@ def case_an_enum_keeps_identity_aliases_and_state():
     )
     assert there.call(lambda p: (p.mass, Planet.MARS.radius), Planet.EARTH) == (5.97e24, 3.39e6)
     assert there.call(lambda: Access.READ | Access.WRITE) is Access.READ | Access.WRITE
+
+
+def case_enums_of_every_kind():
+    assert there.call(lambda: (Animal("cat").described, Animal("?"))) == ("<cat>", Animal.CAT)
+    assert there.call(lambda: Animal.DOG) is Animal.DOG
+    assert there.call(lambda w: w + "!", Word.YES) == "yes!"
+    assert there.call(lambda b: b | Bits.B, Bits.A) == Bits.A | Bits.B
+    assert type(there.call(lambda: Bits.A | Bits.B)) is Bits
 
 
 def case_a_named_tuple_comes_home_as_itself():

@@ -2,6 +2,7 @@
 
 import contextvars
 import datetime as dt
+import functools
 import io
 import logging
 import queue
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from anypool_serialize import CopiedState, Unserializable, copy, dumps
+from anypool_serialize import CopiedState, Unserializable, copy, dumps, loads
 
 
 class Base:
@@ -109,6 +110,16 @@ def test_a_copy_of_a_file_that_is_being_written_does_not_empty_it(tmp_path):
         with pytest.warns(CopiedState):
             copy(file).close()
     assert path.read_text() == "precious"
+
+
+def test_a_cached_property_is_no_copied_lock():
+    class Local:
+        @functools.cached_property
+        def value(self):
+            return [1]
+
+    twin = loads(dumps(Local(), strict=True))
+    assert twin.value is twin.value
 
 
 def test_streams_in_memory_and_loggers_need_no_copy():

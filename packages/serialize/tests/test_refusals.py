@@ -152,6 +152,15 @@ def test_what_is_not_the_objects_fault_passes_through(signal):
         dumps(Interrupted())
 
 
+def test_the_elements_of_a_tuple_may_be_named(sock):
+    with pytest.raises(Unserializable) as caught:
+        dumps((in_closure(Base(sock)), {"a": 1}), names=("f", "kwargs"))
+    assert caught.value.path == "f.__closure__['db']._socket"
+    with pytest.raises(Unserializable) as caught:
+        dumps((print, {"a": sock}), names=("f", "kwargs"))
+    assert caught.value.path == "kwargs['a']"
+
+
 def test_a_graph_with_cycles_is_searched_once(sock):
     loop: list[Any] = [0]
     loop.append({"loop": loop, "s": sock})

@@ -71,8 +71,7 @@ def referenced_names(code: types.CodeType) -> dict[str, None]:
     """Global names that `code` and the code inside it read or write, in a stable order."""
     names: dict[str, None] = dict(_cloudpickle._extract_code_globals(code))
     for inner in (code, *_inner_codes(code)):
-        # The body of a class inside a function reads globals by the instruction that also reads
-        # its own names.
+        # The body of a class reads globals by the instruction that also reads its own names.
         if not inner.co_flags & inspect.CO_OPTIMIZED:
             names.update(dict.fromkeys(inner.co_names))
     return names
@@ -166,7 +165,7 @@ def reduce_class(pickler: Pickler, cls: type) -> Reduction:
         raise Refused(cls, f"the built-in type {cls.__name__!r} cannot be imported by its name")
     track = identify(cls)
     enum = sys.modules.get("enum")
-    if enum is not None and isinstance(cls, enum.EnumMeta) and len(cls):
+    if enum is not None and isinstance(cls, enum.EnumMeta):
         return _reduce_enum(cls, track)
     attributes, _ = _cloudpickle._class_getstate(cls)
     namespace: dict[str, Any] = {"__qualname__": cls.__qualname__}
@@ -258,18 +257,23 @@ def _reduce_lru_cache(pickler: Pickler, obj: Any) -> Reduction:
     return _rebuild.lru_cache, (obj.__wrapped__, settings["maxsize"], settings["typed"]), state or None
 
 
+def _reduce_cached_property(pickler: Pickler, obj: Any) -> Reduction:
+    # Without the lock that it has before Python 3.12: it guards nothing that is sent.
+    state = {key: value for key, value in vars(obj).items() if key not in ("func", "lock")}
+    return type(obj), (obj.func,), state
+
+
 def _reduce_type_parameter(pickler: Pickler, obj: Any) -> Reduction:
     if _named_in_its_module(obj):
         return NotImplemented
     keywords: dict[str, Any] = {"__module__": getattr(obj, "__module__", None)}
-    args: tuple[Any, ...] = ()
     if hasattr(obj, "__covariant__"):
         keywords.update(covariant=obj.__covariant__, contravariant=obj.__contravariant__, bound=obj.__bound__)
     if getattr(obj, "__infer_variance__", False):
         keywords["infer_variance"] = True
     if hasattr(obj, "has_default") and obj.has_default():
         keywords["default"] = obj.__default__
-    args = getattr(obj, "__constraints__", ())
+    args: tuple[Any, ...] = getattr(obj, "__constraints__", ())
     return _rebuild.type_parameter, (identify(obj), type(obj).__name__, obj.__name__, args, keywords)
 
 
@@ -313,6 +317,7 @@ def _late_reducers() -> dict[type, Reducer]:
         reducers[typing.TypeAliasType] = _reduce_type_alias
     reducers[weakref.ref] = _reduce_weakref
     reducers[functools._lru_cache_wrapper] = _reduce_lru_cache
+    reducers[functools.cached_property] = _reduce_cached_property
     reducers[weakref.WeakSet] = reduce_by_cloudpickle
     return reducers
 

@@ -28,7 +28,7 @@ class CarefulPickler(Pickler):
 
     def reducer_override(self, obj: Any) -> Reduction:
         reduction = super().reducer_override(obj)
-        if reduction is not NotImplemented or isinstance(obj, (type, types.FunctionType)):
+        if reduction is not NotImplemented or issubclass(type(obj), (type, types.FunctionType)):
             return reduction
         try:
             return reduce_natively(obj)
@@ -48,25 +48,25 @@ class CarefulPickler(Pickler):
             raise Refused(obj, describe_failure(error)) from second
 
 
-def dumps_carefully(obj: Any, strict: bool, oob: int, first: Exception) -> Frames:
+def dumps_carefully(obj: Any, strict: bool, oob: int, names: tuple[str, ...], first: Exception) -> Frames:
     """Frames if dill helps; raises Unserializable otherwise."""
     if isinstance(first, RecursionError):
         raise _too_deep(obj) from first
     try:
-        return write(CarefulPickler, obj, strict, oob)
+        return write(CarefulPickler, obj, strict, oob, names)
     except (MemoryError, CopiedState):
         raise
     except RecursionError as error:
         raise _too_deep(obj) from error
     except Refused as refused:
         cause = refused.__cause__ or (first if not isinstance(first, Refused) else None)
-        raise _unserializable(obj, refused.obj, refused.reason) from cause
+        raise _unserializable(obj, refused.obj, refused.reason, names) from cause
     except Exception as error:
-        raise _unserializable(obj, obj, describe_failure(error)) from error
+        raise _unserializable(obj, obj, describe_failure(error), names) from error
 
 
-def _unserializable(root: Any, culprit: Any, reason: str) -> Unserializable:
-    path = path_to(root, culprit) or ""
+def _unserializable(root: Any, culprit: Any, reason: str, names: tuple[str, ...]) -> Unserializable:
+    path = path_to(root, culprit, names) or ""
     where = f"{path} ({type_name(culprit)})" if path else f"an object of type {type_name(culprit)}"
     return Unserializable(f"{where} cannot be serialized: {reason}. {advice_for(culprit)}", path)
 
@@ -90,13 +90,13 @@ def type_name(obj: Any) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def warn_of_copies(root: Any, copies: list[Any]) -> None:
+def warn_of_copies(root: Any, copies: list[Any], names: tuple[str, ...]) -> None:
     """One warning for each object, however often it is sent: finding the path costs a walk."""
     for obj in copies:
         if obj in _warned:
             continue
         _warned.add(obj)
-        path = path_to(root, obj) or f"an object of type {type_name(obj)}"
+        path = path_to(root, obj, names) or f"an object of type {type_name(obj)}"
         what = "the same lock" if "lock" in type(obj).__name__.lower() else "the same file"
         warnings.warn(f"{path}: a copy, not {what}", CopiedState, stacklevel=_stack_level())
 

@@ -80,8 +80,10 @@ def _run(command: list[str], data: bytes, timeout: float) -> tuple[bytes, bytes,
             raise Unserializable(f"{command[0]} had not loaded the object after {timeout} s") from None
         finally:
             # Its session is its own: whatever it started ends with it, and nothing of ours does.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            if hasattr(os, "killpg"):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
         return answer, errors, process.returncode
 
 

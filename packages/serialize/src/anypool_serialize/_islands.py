@@ -45,8 +45,7 @@ def import_dill() -> ModuleType:
 
 
 def loads(data: bytes) -> object:
-    # `ignore`: dill would otherwise give a loaded object the class of the same name in this
-    # process's __main__.
+    # `ignore`: dill would otherwise give the object the class of that name in this `__main__`.
     result: object = import_dill().loads(data, ignore=True)
     return result
 
@@ -54,11 +53,9 @@ def loads(data: bytes) -> object:
 def reduce_by_dill(obj: Any) -> Reduction:
     """Raises what dill raises.
 
-    File mode 1: a copy of a file stands where the original stood and never empties it, as mode 0 would
-    with "w".
+    File mode 1: a copy of a file stands where the original stood and does not empty it, as 0 would with "w".
     """
-    with _lock:
-        return _rebuild.island, (import_dill().dumps(obj, protocol=5, byref=False, fmode=1, recurse=True),)
+    return _rebuild.island, (import_dill().dumps(obj, protocol=5, byref=False, fmode=1, recurse=True),)
 
 
 def carries(kind: type) -> bool:

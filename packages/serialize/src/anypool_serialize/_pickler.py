@@ -41,8 +41,7 @@ class Message:
     def __init__(self) -> None:
         # Objects whose copy shares nothing with them.
         self.copies: list[object] = []
-        # Functions that share their globals, or a variable of an enclosing function, share it on
-        # the far side too.
+        # Functions that share their globals, or an enclosing variable, share it on the far side too.
         self.namespaces: dict[int, dict[str, Any]] = {}
         self.cells: dict[int, tuple[CellShell, types.CellType]] = {}
 
@@ -121,6 +120,7 @@ _LATE = frozenset(
         "_HAS_DEFAULT_FACTORY_CLASS",
         "_FIELD_BASE",
         "_lru_cache_wrapper",
+        "cached_property",
         "ReferenceType",
         "weakref",
         "WeakSet",
@@ -149,7 +149,7 @@ def _reduce_method(pickler: Pickler, method: types.MethodType) -> Reduction:
     try:
         found = getattr(owner, func.__name__)
         by_name = found.__func__ is func and found.__self__ is owner
-    except Exception:  # noqa: BLE001  an attribute lookup may run anything; the method travels as function and object then
+    except Exception:  # noqa: BLE001  an attribute lookup may run anything
         by_name = False
     return NotImplemented if by_name else (types.MethodType, (func, owner))
 

@@ -31,12 +31,15 @@ def callable_by_value(obj: Any) -> bool:
     return type(obj) is types.FunctionType
 
 
-def path_to(root: Any, culprit: Any) -> str | None:
-    """The shortest path from `root` to `culprit`; None if it is not within reach."""
+def path_to(root: Any, culprit: Any, names: tuple[str, ...] = ()) -> str | None:
+    """The shortest path from `root` to `culprit`; None if it is not within reach.
+
+    With `names`, `root` is a tuple and each of its elements is called by the name in its place.
+    """
     seen = {id(root)}
     # Children are often made for the walk (states, tuples): kept, or their ids would be given to others.
     alive: list[Any] = [root]
-    queue = deque([(root_name(root), root)])
+    queue = deque(zip(names, root, strict=False) if names else [(root_name(root), root)])
     while queue and len(alive) < _LIMIT:
         path, obj = queue.popleft()
         if obj is culprit:

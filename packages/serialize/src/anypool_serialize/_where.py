@@ -53,7 +53,7 @@ def by_reference(obj: object) -> bool:
     try:
         for part in name.split("."):
             found = getattr(found, part)
-    except AttributeError:
+    except Exception:  # noqa: BLE001  a module may have a __getattr__ of its own
         return False
     return found is obj
 
@@ -87,8 +87,7 @@ def _found_again(name: str, module: object) -> bool:
         return False
     spec = getattr(module, "__spec__", None)
     if spec is None:
-        # An extension may fill sys.modules with submodules that have no spec; importing the
-        # parent brings them.
+        # An extension may put submodules without a spec there; importing the parent brings them.
         return bool(parent) or name in sys.builtin_module_names
     origin = getattr(spec, "origin", None)
     if origin in ("built-in", "frozen"):
