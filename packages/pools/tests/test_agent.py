@@ -420,6 +420,41 @@ def test_an_interpreter_that_cannot_start_is_launcher_unavailable(monkeypatch: p
         open_control()
 
 
+def test_too_few_descriptors_to_start_is_launcher_unavailable() -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd")))
+    reasons = []
+    for spare in range(8):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, limits[1]))
+        try:
+            open_control(entry="agent_stub").close()
+        except LauncherUnavailable as error:
+            reasons.append(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert reasons
+    assert all("Too many open files" in reason for reason in reasons)
+
+
+def test_a_line_that_an_interrupt_tore_is_lost_not_misread(monkeypatch: pytest.MonkeyPatch) -> None:
+    with owning() as owner:
+        owner.agent()
+
+        def interrupt(data: bytes) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner.control._decoder, "feed", interrupt, raising=False)
+            owner.spawn()
+            with pytest.raises(KeyboardInterrupt):
+                owner.until(Kind.SLOTS)
+        with pytest.raises(AgentLost, match="tore"):
+            owner.until(Kind.SLOTS)
+        owner.control.close()
+
+
 def test_an_agent_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     silent = tmp_path / "python"
     silent.write_text("#!/bin/sh\nexec sleep 600\n")

@@ -8,8 +8,11 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anypool import _linux, _segments
 from anypool._segments import Arena, Mappings, Sealed, SegmentLost
@@ -252,6 +255,25 @@ def test_descriptors_stay_flat() -> None:
     arena.close()
     gc.collect()
     assert descriptors() == before
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_no_view_ever_changes_under_its_user(random: Random) -> None:
+    arena, mappings = Arena(2 * MB), Mappings(keep=MB)
+    users: list[tuple[memoryview, bytes]] = []
+    for step in range(300):
+        data = step.to_bytes(4, "little") * random.choice([1, 100, 1024, 5000, 30_000, 100_000])
+        ref = arena.put(data)
+        if ref is not None:
+            users.append((mappings.view(ref), data))
+        while users and (ref is None or random.random() < 0.45):
+            users.pop(random.randrange(len(users)))
+            if random.random() < 0.5:
+                break
+        for done in mappings.collect():
+            arena.free(done.offset)
+        assert all(view == expected for view, expected in users)
 
 
 def test_a_forked_child_keeps_no_segment_open() -> None:

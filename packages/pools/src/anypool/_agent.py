@@ -226,13 +226,16 @@ class Agent:
     def _mark_of(self, pid: int) -> int | None:
         """The number of the worker that a process comes from; 0 for a worker of an agent that has ended."""
         name = _linux.name_of(pid)
-        if name.startswith("anypool:"):
-            return int(name[8:], 16)
         prefix = f"{MARK}=".encode()
-        for entry in _linux.start_environment(pid):
-            if entry.startswith(prefix):
-                agent, _, number = entry[len(prefix) :].decode().partition(".")
-                return int(number) if agent == str(self.pid) else 0
+        try:
+            if name.startswith("anypool:"):
+                return int(name[8:], 16)
+            for entry in _linux.start_environment(pid):
+                if entry.startswith(prefix):
+                    agent, _, number = entry[len(prefix) :].partition(b".")
+                    return int(number) if int(agent) == self.pid else 0
+        except ValueError:
+            pass  # User code may give a process any name, and any environment.
         return None
 
     def end(self) -> None:
@@ -272,6 +275,7 @@ def main(door: int, stderr: int, owner: int, entry: str = "anypool._worker") -> 
     if os.getsid(0) != os.getpid():
         os.setsid()
     _linux.become_subreaper()
+    _linux.set_name("anypool-agent")
     importlib.import_module(entry)
     os.dup2(stderr, 2)
     os.close(stderr)

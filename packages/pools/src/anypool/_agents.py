@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import array
-import fcntl
+import errno
 import os
 import select
 import signal
-import sys
 import threading
 import time
 import weakref
@@ -25,24 +24,20 @@ from _socket import (
 )
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from anypool import _linux
+from anypool._start import spawn
 from anypool._wire import Decoder, Message, encode
 
 __all__: list[str] = []
 
-_START = """\
-import sys
-sys.path[:] = sys.argv[3:]
-from anypool._agent import main
-main(3, 4, int(sys.argv[1]), sys.argv[2])
-"""
 _START_LIMIT = 30.0
 _END_LIMIT = 5.0
 _READ = 256 << 10
 _EXEC_NAMES = ("PYTHON", "LD_", "MALLOC_", "GLIBC_TUNABLES")
-_DEFAULT_SIGNALS = [number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)]
+# Wait and try again; ETOOMANYREFS: the agent has not taken the descriptors that are under way.
+_FULL = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
 
 # What acts when a process starts: pools that differ in it can't share an agent.
 _Key = frozenset[tuple[str, str]]
@@ -62,13 +57,12 @@ class _Agent:
     def __init__(self, env: Mapping[str, str], entry: str) -> None:
         self.users = 0
         self.heard = self.dead = False
-        self.born = time.monotonic()
         self.pid, self.pidfd, self._errors = -1, -1, -1
         self.door, far = socketpair(AF_UNIX, SOCK_SEQPACKET)
         self.door.settimeout(_START_LIMIT)
         try:
             self._errors = _linux.new_segment("errors")
-            self.pid = _spawn(far.fileno(), self._errors, env, entry)
+            self.pid = spawn(far.fileno(), self._errors, env, entry)
             self.pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:
             pass  # It has ended already and somebody else reaped it; its door says so.
@@ -139,72 +133,6 @@ def _readable(fd: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def _spawn(door: int, errors: int, env: Mapping[str, str], entry: str) -> int:
-    # The descriptors are first moved out of the way of the numbers they get in the agent.
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (door, errors)]
-    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-    if not _is_open(1):
-        actions.append((os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0))
-    if _is_open(2):
-        actions.append((os.POSIX_SPAWN_DUP2, 2, 4))
-    else:
-        actions.append((os.POSIX_SPAWN_OPEN, 4, os.devnull, os.O_WRONLY, 0))
-    actions += [(os.POSIX_SPAWN_DUP2, high[1], 2), (os.POSIX_SPAWN_DUP2, high[0], 3)]
-    try:
-        return os.posix_spawn(
-            sys.executable,
-            [sys.executable, *_interpreter_flags(), "-c", _START, str(os.getpid()), entry, *_agent_path()],
-            env,
-            file_actions=actions,
-            setsid=True,
-            setsigmask=[],
-            setsigdef=_DEFAULT_SIGNALS,
-        )
-    finally:
-        for fd in high:
-            os.close(fd)
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
-
-
-def _interpreter_flags() -> list[str]:
-    """The options that this interpreter was started with and that a child should have too."""
-    flags = sys.flags
-    chosen = "O" * flags.optimize + "B" * flags.dont_write_bytecode + "S" * flags.no_site
-    chosen += "b" * flags.bytes_warning + "v" * flags.verbose + "d" * flags.debug
-    if flags.isolated:
-        chosen += "I"
-    else:
-        chosen += "E" * flags.ignore_environment + "s" * flags.no_user_site + "P" * flags.safe_path
-    options = [f"-{letter}" for letter in chosen]
-    for warning in sys.warnoptions:
-        options += ["-W", warning]
-    for name, value in sys._xoptions.items():  # noqa: SLF001 - it has no other name
-        options += ["-X", name if value is True else f"{name}={value}"]
-    return options
-
-
-def _agent_path() -> list[str]:
-    """Where the agent imports from: nothing of the user's may stand in for a standard module there."""
-    library = os.path.dirname(os.path.abspath(os.__file__))
-    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    known = [entry for entry in sys.path if os.path.isabs(entry)]
-    standard = [entry for entry in known if _is_standard(entry, library)]
-    return list(dict.fromkeys([*standard, ours, *known]))
-
-
-def _is_standard(entry: str, library: str) -> bool:
-    inside = os.path.normpath(entry)
-    archive = f"python{sys.version_info[0]}{sys.version_info[1]}.zip"
-    return inside == library or inside == os.path.join(library, "lib-dynload") or inside.endswith(archive)
-
-
 _lock = threading.RLock()
 _agents: dict[tuple[_Key, str], _Agent] = {}
 _controls: weakref.WeakSet[Control] = weakref.WeakSet()
@@ -238,21 +166,24 @@ def open_control(env: Mapping[str, str] | None = None, entry: str = "anypool._wo
         if agent is not None and not agent.dead:
             try:
                 return Control(_knock(agent.door), agent)
-            except OSError:
+            except ConnectionError:
                 agent.dead = True
         agent = _agents[key, entry] = _Agent(env, entry)
         try:
             return Control(_knock(agent.door), agent)
-        except OSError as error:
-            failure = agent.failure(f"ended ({error.strerror or error})")
+        except ConnectionError as error:
+            failure = agent.failure("ended")
             agent.abandon()
             raise failure from error
 
 
 def _knock(door: socket) -> socket:
     """Hand the agent one end of a socket pair, and a pidfd by which it sees this process end."""
-    ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
-    me = os.pidfd_open(os.getpid())
+    try:
+        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+        me = os.pidfd_open(os.getpid())
+    except OSError as error:
+        raise _unavailable(f"no descriptors left to reach its agent ({error.strerror})") from error
     try:
         _send(door, b"O", [theirs.fileno(), me])
     except OSError:
@@ -306,7 +237,7 @@ class Control:
                 sent = _send(self._socket, data, fds)
             except OSError as error:
                 self._torn = False
-                if not isinstance(error, BlockingIOError):
+                if error.errno not in _FULL:
                     self._drop_queue()
                 return not self._queue
             self._queue[0] = (data[sent:], [])

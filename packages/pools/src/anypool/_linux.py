@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -31,7 +32,8 @@ def supported() -> str | None:
     try:
         os.close(os.pidfd_open(os.getpid()))
     except OSError as error:
-        return f"pidfd_open failed ({error.strerror}); it needs Linux 5.3 and a sandbox that allows it"
+        old = error.errno in {errno.ENOSYS, errno.EPERM}
+        return f"pidfd_open: {error.strerror}" + "; it needs Linux 5.3 and a sandbox that allows it" * old
     if not os.path.exists("/proc/self/stat"):
         return "/proc is not mounted"
     return None

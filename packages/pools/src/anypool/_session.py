@@ -146,7 +146,7 @@ class Session:
                 if self._open:
                     self._handle(message)
         except (WireError, ValueError, TypeError, KeyError, IndexError) as error:
-            os.write(2, f"anypool agent: an owner's message can't be read: {error}\n".encode())
+            _complain(f"anypool agent: an owner's message can't be read: {error}\n")
             self.lost()
 
     def _handle(self, message: Message) -> None:
@@ -300,6 +300,13 @@ class Session:
         self._socket.close()
         close_all([*self._fds, self._owner])
         self._fds.clear()
+
+
+def _complain(text: str) -> None:
+    try:
+        os.write(2, text.encode(errors="backslashreplace"))
+    except OSError:
+        pass
 
 
 def _relay(slot: int, seq: int, stream: int, data: Buffer) -> Message:
