@@ -37,8 +37,9 @@ def test_the_table_of_the_standard_pickler_is_unchanged_by_import_and_by_use(scr
         before = dict(pickle._Pickler.dispatch)
         import anypool_serialize as s
         assert pickle._Pickler.dispatch == before
-        import contextvars, sys
-        s.copy(contextvars.Context())
+        import sys, warnings
+        warnings.simplefilter("ignore")
+        s.copy(open(__file__)).close()
         assert "dill" in sys.modules
         assert pickle._Pickler.dispatch == before
         from anypool_serialize import tools
@@ -50,22 +51,24 @@ def test_the_table_of_the_standard_pickler_is_unchanged_by_import_and_by_use(scr
 
 def test_dill_that_the_user_imported_stays_as_the_user_wanted_it(script):
     script("""
-        import pickle, dill, contextvars
+        import pickle, dill, warnings
+        warnings.simplefilter("ignore")
         before = dict(pickle._Pickler.dispatch)
         import anypool_serialize as s
-        s.copy(contextvars.Context())
+        s.copy(open(__file__)).close()
         assert pickle._Pickler.dispatch == before
     """)
 
 
 def test_many_threads_may_be_the_first_to_need_dill(script):
     script("""
-        import contextvars, pickle
+        import pickle, warnings
+        warnings.simplefilter("ignore")
         from concurrent.futures import ThreadPoolExecutor
         import anypool_serialize as s
         before = dict(pickle._Pickler.dispatch)
         with ThreadPoolExecutor(8) as pool:
-            done = list(pool.map(lambda _: s.copy([contextvars.Context()]), range(64)))
+            done = list(pool.map(lambda _: s.copy([open(__file__)])[0].close(), range(64)))
         assert len(done) == 64 and pickle._Pickler.dispatch == before
     """)
 
