@@ -58,7 +58,10 @@ class _Agent:
         self.users = 0
         self.heard = self.dead = False
         self.pid, self.pidfd, self._errors = -1, -1, -1
-        self.door, far = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        try:
+            self.door, far = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        except OSError as error:
+            raise _unavailable(f"its agent can't be started: {error.strerror}") from error
         self.door.settimeout(_START_LIMIT)
         try:
             self._errors = _linux.new_segment("errors")
@@ -67,6 +70,7 @@ class _Agent:
         except ProcessLookupError:
             pass  # It has ended already and somebody else reaped it; its door says so.
         except OSError as error:
+            self.end()
             self.abandon()
             raise _unavailable(f"its agent can't be started: {error.strerror or error}") from error
         finally:
@@ -97,10 +101,12 @@ class _Agent:
             return None
         pid, self.pid = self.pid, -1
         try:
-            if self.pidfd >= 0 and not _readable(self.pidfd, _END_LIMIT):
+            if self.pidfd < 0:
+                os.kill(pid, signal.SIGKILL)
+            elif not _readable(self.pidfd, _END_LIMIT):
                 os.kill(pid, signal.SIGKILL)
                 _readable(self.pidfd, _END_LIMIT)
-            reaped, status = os.waitpid(pid, os.WNOHANG)
+            reaped, status = os.waitpid(pid, os.WNOHANG if self.pidfd >= 0 else 0)
         except (ChildProcessError, ProcessLookupError):
             return None  # SIGCHLD is ignored, or user code waits for any child.
         finally:
@@ -175,23 +181,33 @@ def open_control(env: Mapping[str, str] | None = None, entry: str = "anypool._wo
             failure = agent.failure("ended")
             agent.abandon()
             raise failure from error
+        except BaseException:
+            del _agents[key, entry]
+            agent.end()
+            agent.abandon()
+            raise
 
 
 def _knock(door: socket) -> socket:
     """Hand the agent one end of a socket pair, and a pidfd by which it sees this process end."""
+    me = -1
     try:
-        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         me = os.pidfd_open(os.getpid())
-    except OSError as error:
-        raise _unavailable(f"no descriptors left to reach its agent ({error.strerror})") from error
-    try:
-        _send(door, b"O", [theirs.fileno(), me])
-    except OSError:
-        ours.close()
+        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+        try:
+            _send(door, b"O", [theirs.fileno(), me])
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+    except ConnectionError:
         raise
+    except OSError as error:
+        raise _unavailable(f"its agent can't be reached: {error.strerror or error}") from error
     finally:
-        theirs.close()
-        os.close(me)
+        if me >= 0:
+            os.close(me)
     ours.setblocking(False)
     return ours
 

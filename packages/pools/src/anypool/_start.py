@@ -23,21 +23,15 @@ _DEFAULT_SIGNALS = [number for number in range(1, 32) if number not in (signal.S
 def spawn(door: int, errors: int, env: Mapping[str, str], entry: str) -> int:
     """Start an agent behind `door`; its pid. Never forks this process, which may have threads."""
     # The descriptors are first moved out of the way of the numbers they get in the agent.
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (door, errors)]
-    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-    if not _is_open(1):
-        actions.append((os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0))
-    if _is_open(2):
-        actions.append((os.POSIX_SPAWN_DUP2, 2, 4))
-    else:
-        actions.append((os.POSIX_SPAWN_OPEN, 4, os.devnull, os.O_WRONLY, 0))
-    actions += [(os.POSIX_SPAWN_DUP2, high[1], 2), (os.POSIX_SPAWN_DUP2, high[0], 3)]
+    high: list[int] = []
     try:
+        for fd in (door, errors):
+            high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 5))  # noqa: PERF401 - closed if one fails
         return os.posix_spawn(
             sys.executable,
             [sys.executable, *_interpreter_flags(), "-c", _START, str(os.getpid()), entry, *_agent_path()],
             env,
-            file_actions=actions,
+            file_actions=_file_actions(*high),
             setsid=True,
             setsigmask=[],
             setsigdef=_DEFAULT_SIGNALS,
@@ -45,6 +39,17 @@ def spawn(door: int, errors: int, env: Mapping[str, str], entry: str) -> int:
     finally:
         for fd in high:
             os.close(fd)
+
+
+def _file_actions(door: int, errors: int) -> list[tuple[Any, ...]]:
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    if not _is_open(1):
+        actions.append((os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0))
+    if _is_open(2):
+        actions.append((os.POSIX_SPAWN_DUP2, 2, 4))
+    else:
+        actions.append((os.POSIX_SPAWN_OPEN, 4, os.devnull, os.O_WRONLY, 0))
+    return [*actions, (os.POSIX_SPAWN_DUP2, errors, 2), (os.POSIX_SPAWN_DUP2, door, 3)]
 
 
 def _is_open(fd: int) -> bool:
