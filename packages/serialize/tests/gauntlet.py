@@ -182,6 +182,75 @@ class Derived(Base, key="derived"):
         return 3
 
 
+class Left(Base, key="left"):
+    label = "L"
+
+    def name(self):
+        return "left/" + super().name()
+
+
+class Right(Base, key="right"):
+    label = "R"
+
+    def name(self):
+        return "right/" + super().name()
+
+
+class Diamond(Left, Right, key="diamond"):
+    label = "D"
+
+
+class Strict(type):
+    def __new__(cls, name, bases, namespace, flag=None):
+        return super().__new__(cls, name, bases, namespace)
+
+    def __init__(cls, name, bases, namespace, flag=None):
+        super().__init__(name, bases, namespace)
+
+
+class Flagged(metaclass=Strict, flag=3):
+    default = None
+
+
+Flagged.default = Flagged()
+
+
+class Table(dict):
+    pass
+
+
+class Text(str):
+    __slots__ = ("note",)
+
+
+class Stateful:
+    def __init__(self):
+        self.x = 1
+
+    def __getstate__(self):
+        return {"y": self.x}
+
+    def __setstate__(self, state):
+        self.x = state["y"] + 1
+
+
+class Named:
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner):
+        return self.name
+
+
+class Parts:
+    attribute = Named()
+
+    def base(self, x, y):
+        return x + y
+
+    add_one = functools.partialmethod(base, 1)
+
+
 class Outer:
     class Inner:
         class Innermost:
@@ -379,7 +448,8 @@ def case_generics_travel():
 
 
 def case_a_restored_class_does_not_run_the_hook_for_new_subclasses():
-    assert there.call(lambda: (Base.registry, Derived.label)) == ({"derived": "Derived!"}, "Derived!")
+    assert there.call(lambda: (Base.registry["derived"], Derived.label)) == ("Derived!", "Derived!")
+    assert there.call(lambda: sorted(Base.registry)) == ["derived", "diamond", "left", "right"]
 
 
 def case_every_kind_of_method_travels():
@@ -440,6 +510,30 @@ def case_a_class_in_a_function_reads_globals_in_its_body():
         return Local.value
 
     assert there.call(work) == 24
+
+
+def case_inheritance_metaclass_arguments_and_descriptors():
+    assert there.call(Diamond().name) == "left/right/base"
+    assert there.call(lambda: type(Flagged.default) is Flagged) is True
+    assert there.call(lambda: (Parts.attribute, Parts().add_one(2))) == ("attribute", 3)
+
+
+def case_subclasses_of_containers_and_states_of_their_own():
+    table, text = Table(a=1), Text("x")
+    table.extra, text.note = 2, "n"
+    back, word = there.call(lambda *both: both, table, text)
+    assert (type(back), back, back.extra) == (Table, {"a": 1}, 2)
+    assert (type(word), word, word.note) == (Text, "x", "n")
+    assert there.call(lambda s: s.x, Stateful()) == 2
+    assert there.call(lambda d: d["missing"], collections.defaultdict(lambda: factorial(3))) == 6
+
+
+def case_functions_made_at_run_time():
+    namespace = {}
+    exec("def dyn(x): return x + hidden\nhidden = 3", namespace)
+    assert there.call(namespace["dyn"], 1) == 4
+    chain = functools.reduce(lambda f, g: lambda x: f(g(x)), [lambda x: x + 1] * 50)
+    assert there.call(chain, 0) == 50
 
 
 def case_a_local_class_comes_home():
