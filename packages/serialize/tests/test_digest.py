@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,15 @@ def test_equal_content_has_equal_digests_and_types_are_told_apart():
     assert digest({1: 2, 3: 4}) == digest({3: 4, 1: 2})
     assert digest(["ab"]) != digest(["a", "b"])
     assert len({digest(v) for v in (1, True, 1.0, "1", b"1", (1,), [1], {1}, None)}) == 9
+
+
+def test_subclasses_of_sets_and_dicts_have_no_order_either():
+    class Words(set):
+        pass
+
+    assert digest(Words("abcdef")) == digest(Words("fedcba")) != digest(Words("abc"))
+    assert digest(Counter("aab")) == digest(Counter("baa")) != digest(Counter("ab"))
+    assert digest(OrderedDict(a=1, b=2)) != digest(OrderedDict(b=2, a=1))
 
 
 def test_arrays_count_by_content_not_by_layout():

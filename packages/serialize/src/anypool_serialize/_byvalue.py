@@ -314,7 +314,7 @@ def _late_reducers() -> dict[type, Reducer]:
     reducers[typing.TypeVarTuple] = _reduce_type_parameter
     reducers[typing.NewType] = _reduce_new_type
     if hasattr(typing, "TypeAliasType"):  # since Python 3.12
-        reducers[typing.TypeAliasType] = _reduce_type_alias
+        reducers[vars(typing)["TypeAliasType"]] = _reduce_type_alias
     reducers[weakref.ref] = _reduce_weakref
     reducers[functools._lru_cache_wrapper] = _reduce_lru_cache
     reducers[functools.cached_property] = _reduce_cached_property

@@ -11,7 +11,7 @@ from ._pickler import Pickler, reducers
 # Importing `typing` would take longer than all the rest of the package.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pickle import PickleBuffer
     from typing import Any, NamedTuple
 
@@ -37,8 +37,6 @@ _new = tuple.__new__
 
 class _Sink:
     __slots__ = ("write",)
-
-    write: Callable[[bytes], None]
 
 
 def dumps(obj: object, *, strict: bool = False, oob: int = 65536, names: tuple[str, ...] = ()) -> Frames:
@@ -70,7 +68,7 @@ def write(kind: type[Pickler], obj: object, strict: bool, oob: int, names: tuple
         buffers.append(buffer)
         return False
 
-    sink = _Sink()
+    sink: Any = _Sink()
     sink.write = parts.append
     pickler = kind(sink, 5, False, keep)
     if strict:

@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import types
 import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from ._byvalue import referenced_names
@@ -195,7 +196,19 @@ class _Hasher:
             return
         self.tag("object")
         self.feed(kind)
-        self.feed(tuple(part if i < 3 else list(part or ()) for i, part in enumerate(reduction[:5])))
+        parts: tuple[Any, ...] = (*reduction, None, None, None)
+        maker, args, state, elements, entries = parts[:5]
+        if isinstance(obj, (set, frozenset)):
+            # Their reduction lists the elements in an order that depends on the hash seed.
+            self._feed_unordered(obj, "set", ((element,) for element in obj))
+            args = ()
+        self.feed((maker, args, state))
+        self.feed(list(elements or ()))
+        pairs = list(entries or ())
+        if isinstance(obj, dict) and not isinstance(obj, OrderedDict):
+            self._feed_unordered(pairs, "dict", pairs)
+        else:
+            self.feed(pairs)
 
 
 def _codes(code: types.CodeType) -> list[types.CodeType]:

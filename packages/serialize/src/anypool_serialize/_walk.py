@@ -133,10 +133,10 @@ def _of_instance(obj: Any) -> Iterator[Child]:
     reduction = reduce_natively(obj)
     if isinstance(reduction, str):
         return
-    parts = (*reduction, None, None, None)
+    parts: tuple[Any, ...] = (*reduction, None, None, None)
     yield Child(".__class__", type(obj))
     state = parts[2]
-    halves = state if type(state) is tuple and len(state) == 2 else (state,)
+    halves: tuple[Any, ...] = state if type(state) is tuple and len(state) == 2 else (state,)
     if all(half is None or type(half) is dict for half in halves):
         for half in halves:
             for key, value in (half or {}).items():
