@@ -1,0 +1,1 @@
+"""Measures anypool beside other libraries, in interleaved pairs."""

@@ -1,0 +1,63 @@
+"""Run in a process of its own: stream with a consumer that pauses, and print what the owner grew by."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+
+from benchmarks.peers import start
+from benchmarks.tasks import square
+
+
+def _memory() -> dict[str, int]:
+    with open("/proc/self/status", "rb") as file:
+        fields = dict(line.split(b":", 1) for line in file if line.startswith(b"Vm"))
+    return {name.decode(): int(value.split()[0]) for name, value in fields.items()}
+
+
+def _forget_peak() -> None:
+    with open("/proc/self/clear_refs", "wb") as file:
+        file.write(b"5")
+
+
+def main(name: str, workers: int, items: int, pause: float, chunk: int | None) -> dict[str, float]:
+    given = 0
+
+    def source() -> Iterator[int]:
+        nonlocal given
+        for i in range(items):
+            given = i + 1
+            yield i
+
+    pool = start(name, workers)
+    pool.map(square, range(1000))
+    _forget_peak()
+    before = _memory()["VmRSS"]
+    stream = pool.stream(square, source(), chunk)
+    total = next(stream)
+    time.sleep(pause)
+    seen: dict[str, float] = {"lead": given - 1, "paused": (_memory()["VmRSS"] - before) / 1024}
+    if chunk is not None:
+        seen["lead_chunks"] = max(given - chunk, 0) / chunk
+    half = items // 2
+    total += sum(itertools.islice(stream, half - 1))
+    time.sleep(pause)
+    seen["lead_late"] = given - half
+    total += sum(stream)
+    seen["grown"] = (_memory()["VmHWM"] - before) / 1024
+    if total != sum(i * i for i in range(items)):
+        raise AssertionError(f"{name} computed {total}")
+    pool.close()
+    return seen
+
+
+def _given() -> dict[str, float]:
+    name, workers, items, pause, *chunk = sys.argv[1:]
+    return main(name, int(workers), int(items), float(pause), int(chunk[0]) if chunk else None)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_given()))
