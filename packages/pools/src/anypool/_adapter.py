@@ -40,6 +40,7 @@ class ExecutorCrew:
         self._generation = self._breaks = 0
         self._warm = False
         self._flying: dict[Future[Any], int] = {}
+        self._numbers: dict[Future[Any], int] = {}
         self._generations: dict[int, int] = {}
         self._lock = threading.Lock()
         self._deliver: Callable[[list[Event]], None] = lambda _: None
@@ -71,18 +72,26 @@ class ExecutorCrew:
         flight.begun = flight.sent
         with self._lock:
             self._flying[future] = slot
-        if future.done():
-            # A future that is done calls back at once, and the engine's lock is held here.
-            _aside(lambda: self._done(slot, flight, generation, future))
-        else:
-            future.add_done_callback(lambda ended: self._done(slot, flight, generation, ended))
+            self._numbers[future] = flight.seq
+        sender = threading.get_ident()
+
+        def ended(future: Future[Any]) -> None:
+            # A future that is done already calls back at once, in the thread that holds the engine's lock.
+            if sending and threading.get_ident() == sender:
+                _aside(lambda: self._done(slot, flight, generation, future))
+            else:
+                self._done(slot, flight, generation, future)
+
+        sending = True
+        future.add_done_callback(ended)
+        sending = False
 
     def _done(self, slot: int, flight: Flight, generation: int, future: Future[Any]) -> None:
         with self._lock:
             alone = len(self._flying) == 1
             stale = self._flying.pop(future) != slot or generation < self._generations[slot]
-            given_up = slot < 0
-        if stale or given_up:
+            del self._numbers[future]
+        if stale:
             return
         try:
             (message,) = Decoder().feed(future.result(0))
@@ -113,6 +122,21 @@ class ExecutorCrew:
         else:
             cause = Cause(text, own=alone, worker=f"{self.kind}-{slot}", host=socket.gethostname())
             self._deliver([Lost(slot, cause)])
+
+    def recall(self, slot: int) -> list[int]:
+        """Cancel calls that the executor has not begun."""
+        with self._lock:
+            held = [future for future, number in self._flying.items() if number == slot]
+            for future in held:
+                self._flying[future] = -1
+        taken = []
+        for future in held:
+            seq = self._numbers.get(future)
+            if seq is not None and future.cancel():
+                taken.append(seq)
+            else:
+                self._flying[future] = slot
+        return taken
 
     def poll(self, timeout: float) -> list[Event]:
         """Futures deliver by themselves."""
@@ -162,7 +186,9 @@ class ExecutorCrew:
         return f"{self.kind}-{slot}", socket.gethostname(), 0
 
     def close(self) -> None:
-        """Shut the executor down; a call that still runs after 10 s is left to it."""
+        """Shut the executor down; a call that still runs is killed if that can be, else left to it after 10 s."""
+        if self._flying and (kill := getattr(self._executor, "kill_workers", None)) is not None:
+            kill()
         ending = threading.Thread(target=self._executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
         ending.start()
         ending.join(_CLOSE_SECONDS)

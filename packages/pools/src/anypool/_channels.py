@@ -23,7 +23,7 @@ from anypool._desk import Cause, Flight
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._packing import Parcel, body_inline, pack_inline, run_message
 from anypool._serve import unpack_reply
-from anypool._wire import NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, WireError, control, encode
+from anypool._wire import CLAIM, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, WireError, control, encode
 
 __all__: list[str] = []
 
@@ -69,15 +69,18 @@ class _Channel:
         self.out: deque[memoryview] = deque()
         self.known: set[bytes] = set()
         self.authkeys: set[str] = set()
+        # A queued chunk has a claim in this pipe, which worker and owner both may take, whoever comes first.
+        self.claims_read, self.claims_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.busy = 0
         self.pid = 0
         self.answered = False
         self.ended = False
 
     def close(self) -> None:
-        for fd in (self.reader, self.writer):
+        for fd in (self.reader, self.writer, self.claims_read, self.claims_write):
             if fd >= 0:
                 os.close(fd)
-        self.reader = self.writer = -1
+        self.reader = self.writer = self.claims_read = self.claims_write = -1
 
 
 class ProcessCrew:
@@ -149,7 +152,7 @@ class ProcessCrew:
         self._channels[slot] = channel
         self._by_fd[channel.reader] = self._by_fd[channel.writer] = channel
         self._epoll.register(channel.reader, select.EPOLLIN)
-        setup = control(Kind.SETUP, slot, greet=True)
+        setup = control(Kind.SETUP, slot, greet=True, claims=[self._owner, channel.claims_read])
         setup.parts = list(self._initializer)
         self._write(channel, setup)
         delay = _BACK_OFF[min(self._false_starts.get(slot, 0), len(_BACK_OFF) - 1)]
@@ -187,7 +190,24 @@ class ProcessCrew:
         self._introduce(channel)
         with_body = with_body or body.digest == NO_DIGEST or body.digest not in channel.known
         channel.known.add(body.digest)
-        self._write(channel, run_message(slot, flight, with_body))
+        message = run_message(slot, flight, with_body)
+        if channel.busy and channel.claims_read >= 0:
+            message.flags = CLAIM
+            os.write(channel.claims_write, flight.seq.to_bytes(8, "little"))
+        channel.busy += 1
+        self._write(channel, message)
+
+    def recall(self, slot: int) -> list[int]:
+        """Take claims out of the pipe before the worker does; a chunk whose claim is gone is skipped there."""
+        channel = self._channels[slot]
+        taken = []
+        try:
+            while claim := os.read(channel.claims_read, 8):
+                taken.append(int.from_bytes(claim, "little"))
+        except BlockingIOError:
+            pass
+        channel.busy -= len(taken)
+        return taken
 
     def _introduce(self, channel: _Channel) -> None:
         """Managers' proxies among the arguments need the owner's key; it's known only once it has such a module."""
@@ -298,10 +318,13 @@ class ProcessCrew:
         slot = channel.slot
         if message.kind == Kind.REPLY:
             channel.answered = True
+            if not message.flags & PARTIAL:
+                channel.busy -= 1
             if message.flags & PARTIAL and not message.count:
                 return Begun(slot, message.seq)
             return Replied(slot, message.seq, unpack_reply(message, _no_segments), not message.flags & PARTIAL)
         if message.kind == Kind.NEED:
+            channel.busy -= 1
             return Needed(slot, message.seq)
         if message.kind == Kind.HELLO:
             channel.pid = message.json()["pid"]

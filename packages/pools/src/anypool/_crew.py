@@ -73,7 +73,7 @@ class Crew(Protocol):
     """The workers of one pool.
 
     A `polled` crew hands out its events when asked (`poll`), and whoever waits for the pool asks. Others call `deliver`
-    from threads of their own, holding no lock. `send`, `kill`, `renew`, `stop` and `resize` are called with the engine's
+    from threads of their own, holding no lock. `send`, `recall`, `kill`, `renew`, `stop` and `resize` are called with the engine's
     lock held and must not block; `body` and `pack` without it, for they run user code. A crew that `runs_here` runs tasks
     in `poll`, where Ctrl-C is the task's. One that doesn't report items can't be asked for careful chunks.
     """
@@ -94,6 +94,9 @@ class Crew(Protocol):
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Give a chunk to a slot."""
+
+    def recall(self, slot: int) -> list[int]:
+        """Take back chunks that were sent to a slot and that its worker has not begun; return their numbers."""
 
     def poll(self, timeout: float) -> list[Event]:
         """Wait for events up to so many seconds; called by one thread at a time."""

@@ -45,7 +45,10 @@ class Flight:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One worker's place in the pool, whoever fills it at the moment."""
+    """One worker's place in the pool, whoever fills it at the moment.
+
+    `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it.
+    """
 
     number: int
     flights: deque[Flight] = field(default_factory=deque)
@@ -55,6 +58,8 @@ class Slot:
     tasks: int = 0
     busy: float = 0.0
     verdict: str | None = None
+    since: float = 0.0
+    slow: bool = False
 
 
 class Cause(NamedTuple):
@@ -77,6 +82,7 @@ class Desk:
         self._seq = 0
         self._quota = quota
         self._reports_items = reports_items
+        self._shrinking = False
 
     @property
     def in_flight(self) -> int:
@@ -107,7 +113,7 @@ class Desk:
 
     def _room(self, slot: Slot) -> int:
         flights = slot.flights
-        if slot.closing or slot.verdict is not None:
+        if slot.closing or slot.slow or slot.verdict is not None:
             return 0
         if not flights:
             return 1 if slot.quota is None or slot.quota > 0 else 0
@@ -130,6 +136,8 @@ class Desk:
                     return sends
                 self._seq += 1
                 flight = Flight(chunk, self._seq, now)
+                if not slot.flights:
+                    slot.since = now
                 slot.flights.append(flight)
                 if slot.quota is not None:
                     slot.quota -= chunk.count
@@ -160,7 +168,7 @@ class Desk:
             flight.begun = now
 
     def replied(self, number: int, seq: int, outcomes: Outcomes, last: bool, now: float) -> None:
-        """Outcomes for the next items of a slot's oldest chunk; `last` says that no more come for it."""
+        """Outcomes for the next items of a chunk on a slot; `last` says that no more come for it."""
         flight = self._flight(number, seq)
         if flight is None:
             return
@@ -172,7 +180,8 @@ class Desk:
         flight.progress += outcomes.count
         flight.begun = now
         if last:
-            slot.flights.popleft()
+            slot.flights.remove(flight)
+            slot.since, slot.slow = now, False
         if outcomes.count:
             chunk.lane.settle(chunk, offset, outcomes)
         if last and flight.progress < chunk.count:
@@ -187,13 +196,31 @@ class Desk:
 
     def _flight(self, number: int, seq: int) -> Flight | None:
         slot = self.slots.get(number)
-        if slot is None or not slot.flights or slot.flights[0].seq != seq:
+        if slot is None:
             return None
-        return slot.flights[0]
+        # Nearly always the oldest; an executor behind virtual slots may answer in another order.
+        return next((flight for flight in slot.flights if flight.seq == seq), None)
 
     def used_up(self) -> list[Slot]:
         """Slots whose worker has done as many tasks as one may, and is idle."""
-        return [slot for slot in self.slots.values() if slot.quota is not None and slot.quota <= 0 and not slot.flights]
+        if self._quota is None:
+            return []
+        return [slot for slot in self.slots.values() if not slot.quota and not slot.flights]
+
+    def shrink(self, active: int) -> None:
+        """Let all slots but so many end when they are idle."""
+        for slot in [slot for slot in self.slots.values() if not slot.closing][active:]:
+            slot.closing = self._shrinking = True
+
+    def left(self) -> list[Slot]:
+        """Remove the slots that were to end and are idle, and return them."""
+        if not self._shrinking:
+            return []
+        gone = [slot for slot in self.slots.values() if slot.closing and not slot.flights]
+        for slot in gone:
+            del self.slots[slot.number]
+        self._shrinking = any(slot.closing for slot in self.slots.values())
+        return gone
 
     def renewed(self, number: int) -> None:
         """A new worker fills the slot."""
@@ -206,7 +233,7 @@ class Desk:
         Returns whether that was the worker's own failure, before it had finished anything.
         """
         slot = self.slots[number]
-        flights, slot.flights = list(slot.flights), deque()
+        flights, slot.flights, slot.slow = list(slot.flights), deque(), False
         verdict, slot.verdict = slot.verdict, None
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
@@ -277,6 +304,25 @@ class Desk:
         slot.verdict = verdict
         return True
 
+    def stuck(self, now: float) -> list[int]:
+        """Slots whose oldest chunk takes so long that what is queued behind it should go elsewhere."""
+        found = []
+        for slot in self.slots.values():
+            if len(slot.flights) > 1 and not slot.slow and now - slot.since > _LONG_SECONDS:
+                slot.slow = True
+                found.append(slot.number)
+        return found
+
+    def recalled(self, number: int, seq: int) -> None:
+        """The worker will not run this chunk: it was taken back before it began."""
+        flight = self._flight(number, seq)
+        if flight is not None:
+            slot = self.slots[number]
+            slot.flights.remove(flight)
+            if slot.quota is not None:
+                slot.quota += flight.chunk.count
+            flight.chunk.lane.give_back(flight.chunk)
+
     def overdue(self, now: float) -> list[int]:
         """Slots that run an item longer than its timeout."""
         late = []
@@ -301,16 +347,18 @@ class Desk:
         return found
 
     def next_look(self, now: float) -> float | None:
-        """Seconds until `overdue` or `idlers` may say something new; None if nothing is timed."""
+        """Seconds until `stuck`, `overdue` or `idlers` may say something new; None if nothing is timed."""
         waits = []
         for slot in self.slots.values():
             if not slot.flights or slot.verdict is not None:
                 continue
+            if len(slot.flights) > 1 and not slot.slow:
+                waits.append(slot.since + _LONG_SECONDS - now)
             flight = slot.flights[0]
             timeout = flight.chunk.job.timeout
             if timeout is not None and flight.begun is not None:
                 waits.append(flight.begun + timeout - now)
-            if flight.chunk.lane.ended:
+            if flight.chunk.lane.ended and now - flight.sent < GRACE:
                 waits.append(flight.sent + GRACE - now)
         return max(0.001, min(waits)) if waits else None
 

@@ -18,7 +18,7 @@ from time import monotonic
 from anypool._calls import Call, Calls
 from anypool._chunk import Packed, failed
 from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Replied, WorkerInfo
-from anypool._desk import DEPTH, DEPTH_UNWATCHED, Cause, Desk
+from anypool._desk import DEPTH, DEPTH_UNWATCHED, GRACE, Cause, Desk
 from anypool._errors import WorkerLost
 from anypool._helper import helper
 from anypool._result import Result
@@ -61,6 +61,7 @@ class Engine:
             self.desk.add_slot(slot)
         self.owner = os.getpid()
         self.past_tasks = 0
+        self.closed = False
         self._finalizer = weakref.finalize(self, crew.desert)
 
     # Work comes in.
@@ -92,7 +93,7 @@ class Engine:
     def flying(self, stream: Stream) -> bool:
         """Whether a chunk of this map is with a worker or about to be."""
         slots = self.desk.slots.values()
-        return stream.waiting or any(flight.chunk.lane is stream for slot in slots for flight in slot.flights)
+        return stream.queued or any(flight.chunk.lane is stream for slot in slots for flight in slot.flights)
 
     def _wanted(self, stream: Stream, waiting: bool) -> int:
         return stream.wanted(self.desk.room(), len(self.desk.slots), waiting)
@@ -241,7 +242,8 @@ class Engine:
 
     def _deliver(self, events: list[Event]) -> None:
         with self.section:
-            self._after(events)
+            if not self.closed:
+                self._after(events)
 
     def _after(self, events: Iterable[Event]) -> None:
         now = monotonic()
@@ -250,17 +252,24 @@ class Engine:
         for event in events:
             self._apply(event, now)
         desk = self.desk
-        if desk.next_look(now) is not None:
-            for slot in desk.overdue(now):
-                self._kill(slot, "timeout")
-            if any(lane.waiting for lane in desk.lanes):
-                for slot in desk.idlers(now):
-                    self._kill(slot, "cancelled")
+        if desk.in_flight:
+            self._look(now)
         self._flow()
         if self._gathering:
             self._settle_gathered()
         if self._waiters:
             self._notify()
+
+    def _look(self, now: float) -> None:
+        desk = self.desk
+        for slot in desk.stuck(now):
+            for seq in self.crew.recall(slot):
+                desk.recalled(slot, seq)
+        for slot in desk.overdue(now):
+            self._kill(slot, "timeout")
+        if any(lane.waiting for lane in desk.lanes):
+            for slot in desk.idlers(now):
+                self._kill(slot, "cancelled")
 
     def _apply(self, event: Event, now: float) -> None:
         match event:
@@ -290,8 +299,11 @@ class Engine:
             return
         count = self._false_starts.get(number, 0) + 1 if false_start else 0
         self._false_starts[number] = count
-        if count < _MOST_FALSE_STARTS and self.crew.renew(number):
-            self.desk.renewed(number)
+        if count < _MOST_FALSE_STARTS:
+            if self.crew.renew(number):
+                self.desk.renewed(number)
+            else:
+                del self.desk.slots[number]
             return
         del self.desk.slots[number]
         if not self.desk.slots:
@@ -315,10 +327,9 @@ class Engine:
         for slot in desk.used_up():
             self.crew.renew(slot.number)
             desk.renewed(slot.number)
-        for slot in [slot for slot in desk.slots.values() if slot.closing and not slot.flights]:
+        for slot in desk.left():
             self.past_tasks += slot.tasks
             self.crew.stop(slot.number)
-            del desk.slots[slot.number]
 
     def _settle_gathered(self) -> None:
         for stream in [stream for stream in self._gathering if stream.finished]:
@@ -339,8 +350,7 @@ class Engine:
         """Grow at once; shrink as workers become idle."""
         with self.section:
             active = [slot for slot in self.desk.slots.values() if not slot.closing]
-            for slot in active[workers:]:
-                slot.closing = True
+            self.desk.shrink(workers)
             if len(active) < workers:
                 closing = len(self.desk.slots) - len(active)
                 for number in self.crew.resize(workers + closing):
@@ -364,8 +374,10 @@ class Engine:
         return not self.calls.unsettled and not self._gathering
 
     def drain(self) -> None:
-        """Wait until everything started asynchronously is done."""
+        """Wait until everything started asynchronously is done; what nobody waits for is given a moment."""
         self.drive(lambda: self.idle or self.broken is not None)
+        if not self.drive(lambda: not self.desk.in_flight or self.broken is not None, monotonic() + GRACE):
+            self.cancel_all()
 
     def cancel_all(self) -> None:
         """Give up everything that is queued or runs."""
@@ -380,13 +392,15 @@ class Engine:
             for lane in list(self.desk.lanes):
                 if isinstance(lane, Stream):
                     lane.cancel()
-            for number in list(self.desk.slots):
-                self.desk.abandon(number, "cancelled")
+            for slot in list(self.desk.slots.values()):
+                if slot.flights:
+                    self._kill(slot.number, "cancelled")
         for result in results:
             result.abort()
 
     def close(self) -> None:
         """End the workers; idempotent."""
+        self.closed = True
         self._finalizer.detach()
         self.crew.close()
         with self.section:

@@ -9,7 +9,8 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any
 
 from anypool._chunk import Body, Calling, Chunk, Direct
@@ -22,6 +23,7 @@ __all__: list[str] = []
 
 # Threads that hold a task past its timeout can't be ended, only left behind; beyond this the pool gives up.
 _ABANDONED_PER_WORKER = 4
+_CLOSE_SECONDS = 10.0
 
 
 class _Local:
@@ -60,6 +62,10 @@ class SerialCrew(_Local):
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Keep the chunk for the next `poll`."""
         self._waiting.append(flight)
+
+    def recall(self, slot: int) -> list[int]:
+        """Nothing waits behind what the caller runs."""
+        return []
 
     def poll(self, timeout: float) -> list[Event]:
         """Run the next chunk, here and now; a KeyboardInterrupt in it is the caller's own."""
@@ -175,6 +181,17 @@ class ThreadCrew(_Local):
         """Put the chunk before the thread."""
         self._threads[slot].flights.put(flight)
 
+    def recall(self, slot: int) -> list[int]:
+        """Empty the queue before the thread."""
+        taken = []
+        try:
+            while True:
+                flight = self._threads[slot].flights.get_nowait()
+                if flight is not None:
+                    taken.append(flight.seq)
+        except Empty:
+            return taken
+
     def poll(self, timeout: float) -> list[Event]:
         """Threads deliver by themselves."""
         return []
@@ -228,9 +245,10 @@ class ThreadCrew(_Local):
     def close(self) -> None:
         """Let the threads end, and wait for those that run nothing."""
         self.desert()
+        deadline = monotonic() + _CLOSE_SECONDS
         for worker in self._threads.values():
             if worker.thread is not threading.current_thread() and not worker.abandoned:
-                worker.thread.join(10)
+                worker.thread.join(max(0.0, deadline - monotonic()))
         self._threads.clear()
 
     def desert(self) -> None:

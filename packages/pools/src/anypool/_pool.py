@@ -285,7 +285,7 @@ class Pool:
     ) -> Iterator[R]:
         engine = self._engine(options.timeout)
         stream = open_stream(engine, mode, f, iterables, options, ordered=ordered)
-        return iterate(engine, stream, options, lambda: self._state != "open" and self._engine_made is not None)
+        return iterate(engine, stream, options, lambda: self._state != "open" or engine.closed)
 
     def _amap(
         self, mode: Mode, f: Callable[..., R], iterables: tuple[Any, ...], options: Options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import importlib
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -10,9 +10,9 @@ from typing import Any
 
 __all__: list[str] = []
 
-# The function behind the enum conversions, which cost ten times as much as the system call.
-_set_handler: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
-_get_handler: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+_SIGINT = 2
+# Without the enum conversions of `signal.signal`, which cost ten times as much as the system call.
+_set_handler: Callable[[int, Any], Any] = importlib.import_module("_signal").signal
 
 
 class Shield:
@@ -33,9 +33,9 @@ class Shield:
             return
         if self._depth == 0:
             self.pending = False
-            self._users = _get_handler(signal.SIGINT)
-            if callable(self._users):
-                _set_handler(signal.SIGINT, self._note)
+            self._users = _set_handler(_SIGINT, self._note)
+            if not callable(self._users):
+                _set_handler(_SIGINT, self._users)
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
@@ -45,10 +45,10 @@ class Shield:
         if self._depth == 0:
             users, self._users = self._users, None
             if callable(users):
-                _set_handler(signal.SIGINT, users)
+                _set_handler(_SIGINT, users)
                 if self.pending:
                     self.pending = False
-                    users(signal.SIGINT, None)
+                    users(_SIGINT, None)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.pending = True

@@ -97,6 +97,7 @@ class Stream:
         self._input_done = False
         self._cancelled = False
         self._held_bytes = 0
+        self._last: Segment | None = None
         self.broken: BaseException | None = None
         self.gathered: Packed | None = None
 
@@ -145,6 +146,12 @@ class Stream:
                 self._segments[segment.first] = segment
             else:
                 self._arrived.append(segment)
+                self._keep_last()
+
+    def _keep_last(self) -> None:
+        if self._last is not None and self.settled == self.read - 1:
+            segment, self._last = self._last, None
+            self._keep(segment)
 
     def give_back(self, chunk: Chunk) -> None:
         """These items run again, before anything not begun yet."""
@@ -164,11 +171,16 @@ class Stream:
     def append(self, cut: Cut) -> None:
         """Take over what `cut` made."""
         self._ready.extend(cut.chunks)
+        self._input_done = self.source.ended
         for segment in cut.refused:
-            self._keep(segment)
             if self.lowest_error is None or segment.first < self.lowest_error:
                 self.lowest_error = segment.first
-        self._input_done = self.source.ended
+            if self.source.error is not None and segment.first == self.read - 1 and not self._ordered:
+                # What ends the input comes after the results of all that was read before it.
+                self._last = segment
+            else:
+                self._keep(segment)
+        self._keep_last()
 
     def cancel(self) -> None:
         """Nothing more of this map is wanted."""
@@ -182,7 +194,12 @@ class Stream:
 
     @property
     def waiting(self) -> bool:
-        """Whether `take` may have something."""
+        """Whether a free slot would be used: chunks are ready, or there is input to make them of."""
+        return bool(self._ready) or not (self._input_done or self.ended)
+
+    @property
+    def queued(self) -> bool:
+        """Whether chunks are ready."""
         return bool(self._ready)
 
     @property

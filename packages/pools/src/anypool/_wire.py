@@ -63,6 +63,10 @@ OPTIONAL = 1 << 15
 PARTIAL = 1
 
 
+# Flag of RUN: to be run only if its claim, the chunk's number in the pipe of claims, is still there to be taken.
+CLAIM = 1
+
+
 class WireError(Exception):
     """The bytes are not of this format; the channel they came through can't be used any more."""
 

@@ -12,7 +12,7 @@ from anypool_serialize import dumps, loads
 
 from anypool._segments import Arena, Mappings
 from anypool._serve import Server, describe
-from anypool._wire import Buffer, Decoder, Kind, Message, Ref, control, encode, grant, granted
+from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, grant, granted
 
 __all__: list[str] = []
 
@@ -43,13 +43,16 @@ class _Worker:
         self._mappings = Mappings()
         self._arena: Arena | None = None
         self._segments = False
+        self._claims = -1
+        self._claim = 0
 
     def serve(self) -> None:
         decoder = Decoder()
         while data := os.read(self._reader, _READ):
             for message in decoder.feed(data):
                 if message.kind == Kind.RUN:
-                    self._run(message)
+                    if not message.flags & CLAIM or self._claimed(message.seq):
+                        self._run(message)
                 elif message.kind == Kind.GRANT and self._arena is not None:
                     for offset in granted(message):
                         self._arena.free(offset)
@@ -58,12 +61,23 @@ class _Worker:
                 elif message.kind == Kind.SETUP:
                     self._set_up(message)
 
+    def _claimed(self, seq: int) -> bool:
+        """Take the claim to a chunk; false if the owner has taken it back."""
+        if self._claim < seq:
+            try:
+                self._claim = int.from_bytes(os.read(self._claims, 8), "little")
+            except BlockingIOError:
+                return False
+        return self._claim == seq
+
     def _set_up(self, message: Message) -> None:
         fields = message.json()
         for module, key in fields.get("authkeys", {}).items():
             importlib.import_module(f"{module}.process").current_process().authkey = bytes.fromhex(key)
         if "greet" not in fields:
             return
+        pid, fd = fields["claims"]
+        self._claims = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         hello = control(Kind.HELLO, pid=os.getpid(), host=socket.gethostname(), segments=self._segments)
         if message.parts:
             try:

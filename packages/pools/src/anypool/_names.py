@@ -1,0 +1,38 @@
+"""Pools under the names that users of other libraries bring along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anypool._pool import Pool
+from anypool._select import get_pool
+
+__all__: list[str] = []
+
+
+def _workers(name: str, size: int | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The size, however it was spelt: first argument, `nodes`, `ncpus`, `processes` or `workers`."""
+    options = dict(given)
+    sizes = {spelt: options.pop(spelt) for spelt in ("nodes", "ncpus", "processes", "nthreads", "workers") if spelt in options}
+    if size is not None:
+        sizes["first argument"] = size
+    if len(sizes) > 1:
+        raise TypeError(f"{name}() got its size more than once: {', '.join(sizes)}")
+    if "maxtasksperchild" in options:
+        options["max_tasks_per_worker"] = options.pop("maxtasksperchild")
+    return {**options, "workers": next(iter(sizes.values()), None)}
+
+
+def ProcessPool(nodes: int | None = None, /, **options: Any) -> Pool:  # noqa: N802 - the name users know
+    """`get_pool("process")`; its size may be called `nodes`, `ncpus` or `processes`. Never shared behind your back."""
+    return get_pool("process", **_workers("ProcessPool", nodes, options))
+
+
+def ThreadPool(nodes: int | None = None, /, **options: Any) -> Pool:  # noqa: N802 - the name users know
+    """`get_pool("thread")`; its size may be called `nodes`, `ncpus` or `nthreads`."""
+    return get_pool("thread", **_workers("ThreadPool", nodes, options))
+
+
+def SerialPool(nodes: int | None = None, /, **options: Any) -> Pool:  # noqa: N802 - the name users know
+    """`get_pool("serial")`; it has one worker, the caller, whatever size is given."""
+    return get_pool("serial", **_workers("SerialPool", nodes, options))
