@@ -12,7 +12,7 @@ from anypool._chunk import Body, Calling
 from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
 from anypool._desk import Cause, Flight
 from anypool._errors import WorkerLost
-from anypool._packing import Parcel, body_inline, pack_inline, run_message
+from anypool._packing import Parcel, pack, pack_body, run_message
 from anypool._serve import serve, unpack_reply
 from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
 
@@ -52,11 +52,11 @@ class ExecutorCrew:
 
     def body(self, calling: Calling) -> Body:
         """Serialise what is called."""
-        return body_inline(calling)
+        return pack_body(calling)
 
     def pack(self, payload: Any) -> tuple[Parcel, int]:
         """Serialise items."""
-        return pack_inline(payload)
+        return pack(payload)
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Submit the chunk; the thread that completes its future delivers the reply."""
@@ -141,6 +141,9 @@ class ExecutorCrew:
     def poll(self, timeout: float) -> list[Event]:
         """Futures deliver by themselves."""
         return []
+
+    def lend(self) -> None:
+        """Its workers are elsewhere."""
 
     def interrupt(self) -> None:
         """Nobody sleeps in `poll`."""

@@ -17,13 +17,27 @@ from anypool_serialize import Unserializable, dumps, loads
 
 from anypool import _linux
 from anypool._agents import AgentLost, Control, open_control
+from anypool._buffers import Buffers
 from anypool._chunk import Body, Calling
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Replied
 from anypool._desk import Cause, Flight
 from anypool._errors import LauncherUnavailable, WorkerLost
-from anypool._packing import Parcel, body_inline, pack_inline, run_message
+from anypool._packing import Parcel, pack, pack_body, run_message
 from anypool._serve import unpack_reply
-from anypool._wire import CLAIM, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, WireError, control, encode
+from anypool._wire import (
+    CLAIM,
+    INLINE,
+    NO_DIGEST,
+    PARTIAL,
+    Decoder,
+    Kind,
+    Message,
+    Ref,
+    WireError,
+    control,
+    encode,
+    grant,
+)
 
 __all__: list[str] = []
 
@@ -72,6 +86,7 @@ class _Channel:
         # A queued chunk has a claim in this pipe, which worker and owner both may take, whoever comes first.
         self.claims_read, self.claims_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.busy = 0
+        self.segments = True
         self.pid = 0
         self.answered = False
         self.ended = False
@@ -106,6 +121,7 @@ class ProcessCrew:
         self._relayed: deque[tuple[int, bytes]] = deque()
         self._owner = os.getpid()
         self._closed = False
+        self._buffers = Buffers()
         self._control = self._connect()
 
     # Starting.
@@ -152,7 +168,8 @@ class ProcessCrew:
         self._channels[slot] = channel
         self._by_fd[channel.reader] = self._by_fd[channel.writer] = channel
         self._epoll.register(channel.reader, select.EPOLLIN)
-        setup = control(Kind.SETUP, slot, greet=True, claims=[self._owner, channel.claims_read])
+        probe = self._buffers.probe
+        setup = control(Kind.SETUP, slot, greet=True, claims=[self._owner, channel.claims_read], probe=probe)
         setup.parts = list(self._initializer)
         self._write(channel, setup)
         delay = _BACK_OFF[min(self._false_starts.get(slot, 0), len(_BACK_OFF) - 1)]
@@ -178,24 +195,34 @@ class ProcessCrew:
 
     def body(self, calling: Calling) -> Body:
         """Serialise what is called; `Unserializable` names the path from f."""
-        return body_inline(calling)
+        return pack_body(calling, self._buffers.place_sealed)
 
     def pack(self, payload: Any) -> tuple[Parcel, int]:
         """Serialise items; what they refer to may change afterwards."""
-        return pack_inline(payload)
+        return pack(payload, self._buffers.place)
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Write a chunk to its worker's pipe, or queue what does not fit."""
         channel, body = self._channels[slot], flight.chunk.job.body
         self._introduce(channel)
+        again = with_body
         with_body = with_body or body.digest == NO_DIGEST or body.digest not in channel.known
         channel.known.add(body.digest)
         message = run_message(slot, flight, with_body)
-        if channel.busy and channel.claims_read >= 0:
+        if not channel.segments:
+            message.parts = [Buffers.read(part) if isinstance(part, Ref) else part for part in message.parts]
+        for ref in self._buffers.given_back():
+            self._give_back(ref)
+        if channel.busy and not again:
             message.flags = CLAIM
             os.write(channel.claims_write, flight.seq.to_bytes(8, "little"))
         channel.busy += 1
         self._write(channel, message)
+
+    def _give_back(self, ref: Ref) -> None:
+        for channel in self._channels.values():
+            if channel.pid == ref.pid:
+                self._write(channel, grant([ref.offset]))
 
     def recall(self, slot: int) -> list[int]:
         """Take claims out of the pipe before the worker does; a chunk whose claim is gone is skipped there."""
@@ -253,6 +280,9 @@ class ProcessCrew:
                     self._write(channel, Message(Kind.DROP, digest=body.digest))
 
     # Events come in.
+
+    def lend(self) -> None:
+        """Its workers are elsewhere."""
 
     def interrupt(self) -> None:
         """Make `poll` return."""
@@ -322,12 +352,14 @@ class ProcessCrew:
                 channel.busy -= 1
             if message.flags & PARTIAL and not message.count:
                 return Begun(slot, message.seq)
-            return Replied(slot, message.seq, unpack_reply(message, _no_segments), not message.flags & PARTIAL)
+            return Replied(slot, message.seq, unpack_reply(message, self._buffers.fetcher(message)), not message.flags & PARTIAL)
         if message.kind == Kind.NEED:
             channel.busy -= 1
+            channel.segments = channel.segments and not message.flags & INLINE
             return Needed(slot, message.seq)
         if message.kind == Kind.HELLO:
-            channel.pid = message.json()["pid"]
+            told = message.json()
+            channel.pid, channel.segments = told["pid"], told["segments"]
             self._agents_lost = 0
             if message.parts:
                 error = loads(message.parts[0]).rebuild()
@@ -386,6 +418,7 @@ class ProcessCrew:
         slot = channel.slot
         self._false_starts[slot] = 0 if channel.answered else self._false_starts.get(slot, 0) + 1
         self._forget(channel)
+        self._buffers.forget(channel.pid)
         return Lost(slot, cause)
 
     def _agent_lost(self) -> list[Event]:
@@ -487,6 +520,7 @@ class ProcessCrew:
         for slot in list(self._channels):
             self.stop(slot)
         self._control.close()
+        self._buffers.close()
         self._epoll.close()
         os.close(self._wake)
 
@@ -498,10 +532,6 @@ def _packed_initializer(setting: Setting) -> list[bytes]:
         return [dumps((setting.initializer, setting.initargs), oob=1 << 62).header]
     except Unserializable as error:
         raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
-
-
-def _no_segments(ref: Ref) -> Buffer:
-    raise ValueError(f"{ref} from a worker that has no segments")
 
 
 def _readable(fd: int) -> bool:

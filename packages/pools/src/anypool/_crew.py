@@ -69,6 +69,22 @@ class WorkerInfo:
     state: str
 
 
+class Ticket(Protocol):
+    """What a thread sleeps on."""
+
+    def release(self) -> None:
+        """Wake it."""
+
+
+class Guest(Ticket, Protocol):
+    """A worker that waits for its own pool, and takes chunks meanwhile."""
+
+    slot: int
+
+    def work(self, patience: float) -> None:
+        """Run the next chunk that comes, or return after so many seconds, or when released."""
+
+
 class Crew(Protocol):
     """The workers of one pool.
 
@@ -100,6 +116,9 @@ class Crew(Protocol):
 
     def poll(self, timeout: float) -> list[Event]:
         """Wait for events up to so many seconds; called by one thread at a time."""
+
+    def lend(self) -> Guest | None:
+        """A slot for the calling thread if it is one of this crew's own workers."""
 
     def interrupt(self) -> None:
         """Make `poll` return early; may be called from a signal handler."""

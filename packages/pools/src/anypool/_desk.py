@@ -356,8 +356,9 @@ class Desk:
                 waits.append(slot.since + _LONG_SECONDS - now)
             flight = slot.flights[0]
             timeout = flight.chunk.job.timeout
-            if timeout is not None and flight.begun is not None:
-                waits.append(flight.begun + timeout - now)
+            if timeout is not None:
+                # An item that has not begun can't be late for at least so long.
+                waits.append((now if flight.begun is None else flight.begun) + timeout - now)
             if flight.chunk.lane.ended and now - flight.sent < GRACE:
                 waits.append(flight.sent + GRACE - now)
         return max(0.001, min(waits)) if waits else None

@@ -17,7 +17,7 @@ from time import monotonic
 
 from anypool._calls import Call, Calls
 from anypool._chunk import Packed, failed
-from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Replied, WorkerInfo
+from anypool._crew import Begun, Crew, Event, Failed, Gained, Guest, Lost, Needed, Replied, Ticket, WorkerInfo
 from anypool._desk import DEPTH, DEPTH_UNWATCHED, GRACE, Cause, Desk
 from anypool._errors import WorkerLost
 from anypool._helper import helper
@@ -46,7 +46,7 @@ class Engine:
         self._token = threading.Lock()
         self._helped = False
         self._asked = False
-        self._waiters: list[tuple[Callable[[], bool], threading.Lock]] = []
+        self._waiters: list[tuple[Callable[[], bool], Ticket]] = []
         self._gathering: dict[Stream, Result[list[object]]] = {}
         self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
@@ -63,6 +63,8 @@ class Engine:
         self.past_tasks = 0
         self.closed = False
         self._finalizer = weakref.finalize(self, crew.desert)
+        # At exit the pool finishes its work instead; the interpreter would end the workers first.
+        self._finalizer.atexit = False
 
     # Work comes in.
 
@@ -152,6 +154,8 @@ class Engine:
 
     def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
         """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
+        if not self.crew.polled and (guest := self.crew.lend()) is not None:
+            return self._drive_as(guest, done, deadline)
         while not done():
             if deadline is not None and monotonic() >= deadline:
                 return False
@@ -211,7 +215,30 @@ class Engine:
         elif done():
             self._hand_on()
 
+    def _drive_as(self, guest: Guest, done: Callable[[], bool], deadline: float | None) -> bool:
+        """A task waits for its own pool: its worker takes chunks meanwhile, or nobody might."""
+        with self.section:
+            self.desk.add_slot(guest.slot)
+            self._waiters.append((done, guest))
+            self._after(())
+        try:
+            while not done():
+                if deadline is not None and monotonic() >= deadline:
+                    return False
+                guest.work(self._patience(deadline))
+            return True
+        finally:
+            with self.section:
+                self._waiters = [entry for entry in self._waiters if entry[1] is not guest]
+                for seq in self.crew.recall(guest.slot):
+                    self.desk.recalled(guest.slot, seq)
+                del self.desk.slots[guest.slot]
+                self.crew.stop(guest.slot)
+                self._after(())
+
     def _hand_on(self) -> None:
+        if not self._waiters:
+            return
         with self.section:
             if self._waiters and not self._token.locked():
                 _, ticket = self._waiters.pop(0)

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
@@ -42,6 +42,10 @@ class _Local:
 
     def interrupt(self) -> None:
         """Nobody sleeps in `poll`."""
+
+    def lend(self) -> _Guest | None:
+        """Only threads have a life of their own."""
+        return None
 
 
 class SerialCrew(_Local):
@@ -105,30 +109,23 @@ def _run(chunk: Chunk, passing: tuple[type[BaseException], ...] = ()) -> Direct:
     return serve_here(job.body.calling, job.mode, chunk.payload, chunk.skip, chunk.count, job.budget, job.stop, passing)
 
 
-class _Thread:
-    """A worker thread of one slot, and the chunks on their way to it."""
+class _Worker:
+    """Chunks on their way to one slot, and how to run them."""
 
     def __init__(self, crew: ThreadCrew, slot: int) -> None:
         self.flights: SimpleQueue[Flight | None] = SimpleQueue()
         self.abandoned = False
-        self._slot = slot
+        self.slot = slot
         self._crew = crew
-        self.thread = threading.Thread(target=self._work, name=f"anypool-thread-{slot}", daemon=True)
 
-    def _work(self) -> None:
-        crew, slot = self._crew, self._slot
-        if (error := crew.initialize()) is not None:
-            crew.deliver([Failed(error)])
-            return
-        while (flight := self.flights.get()) is not None:
-            for event in self._events(flight):
-                if self.abandoned:
-                    return
-                crew.deliver([event])
-            flight = None
+    def run(self, flight: Flight) -> None:
+        for event in self._events(flight):
+            if self.abandoned:
+                return
+            self._crew.deliver([event])
 
-    def _events(self, flight: Flight) -> Any:
-        chunk, slot = flight.chunk, self._slot
+    def _events(self, flight: Flight) -> Iterator[Event]:
+        chunk, slot = flight.chunk, self.slot
         context = self._crew.context_of(chunk)
         if not chunk.careful:
             yield Replied(slot, flight.seq, context.run(_run, chunk))
@@ -140,6 +137,43 @@ class _Thread:
             yield Replied(slot, flight.seq, outcomes, last)
             if last:
                 return
+
+
+class _Guest(_Worker):
+    """A thread of the pool that waits for the pool itself."""
+
+    def work(self, patience: float) -> None:
+        """Run the next chunk that comes within so many seconds."""
+        try:
+            flight = self.flights.get(timeout=patience)
+        except Empty:
+            return
+        if flight is not None:
+            self.run(flight)
+
+    def release(self) -> None:
+        """Stop waiting for chunks."""
+        self.flights.put(None)
+
+
+class _Thread(_Worker):
+    """A worker thread."""
+
+    def __init__(self, crew: ThreadCrew, slot: int) -> None:
+        super().__init__(crew, slot)
+        self.thread = threading.Thread(target=self._work, name=f"anypool-thread-{slot}", daemon=True)
+
+    def _work(self) -> None:
+        crew = self._crew
+        if (error := crew.initialize()) is not None:
+            failure = WorkerLost(f"the initializer raised {type(error).__name__}: {error}", cause="initializer")
+            failure.__cause__ = error
+            crew.deliver([Failed(failure)])
+            return
+        crew.mine.flag = True
+        while not self.abandoned and (flight := self.flights.get()) is not None:
+            self.run(flight)
+            del flight
 
 
 class ThreadCrew(_Local):
@@ -154,6 +188,8 @@ class ThreadCrew(_Local):
         self._workers = workers
         self._initializer, self._initargs = initializer, initargs
         self._threads: dict[int, _Thread] = {}
+        self._guests: dict[int, _Guest] = {}
+        self.mine = threading.local()
         self._left_behind: list[threading.Thread] = []
         self._next = 0
         self.deliver: Callable[[list[Event]], None] = lambda _: None
@@ -179,14 +215,25 @@ class ThreadCrew(_Local):
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Put the chunk before the thread."""
-        self._threads[slot].flights.put(flight)
+        self._worker(slot).flights.put(flight)
+
+    def _worker(self, slot: int) -> _Worker:
+        return self._threads.get(slot) or self._guests[slot]
+
+    def lend(self) -> _Guest | None:
+        """A slot for a task that waits for its own pool."""
+        if not getattr(self.mine, "flag", False):
+            return None
+        slot, self._next = self._next, self._next + 1
+        guest = self._guests[slot] = _Guest(self, slot)
+        return guest
 
     def recall(self, slot: int) -> list[int]:
         """Empty the queue before the thread."""
         taken = []
         try:
             while True:
-                flight = self._threads[slot].flights.get_nowait()
+                flight = self._worker(slot).flights.get_nowait()
                 if flight is not None:
                     taken.append(flight.seq)
         except Empty:
@@ -198,7 +245,9 @@ class ThreadCrew(_Local):
 
     def kill(self, slot: int) -> None:
         """Leave the thread behind: it gets a SystemExit at its next bytecode, and its outcome is dropped."""
-        worker = self._threads[slot]
+        worker = self._threads.get(slot)
+        if worker is None:
+            return
         worker.abandoned = True
         worker.flights.put(None)
         ident = worker.thread.ident
@@ -227,7 +276,8 @@ class ThreadCrew(_Local):
 
     def stop(self, slot: int) -> None:
         """Let the thread end."""
-        self._threads.pop(slot).flights.put(None)
+        if self._guests.pop(slot, None) is None:
+            self._threads.pop(slot).flights.put(None)
 
     def resize(self, workers: int) -> list[int]:
         """Start threads up to so many."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from anypool_serialize import Frames, dumps
 
@@ -16,33 +19,60 @@ __all__: list[str] = []
 
 # Bodies up to here ride along with every chunk; larger ones are sent once per worker.
 _SMALL_BODY = 16 << 10
-_IN_BAND = 1 << 62
+IN_BAND = 1 << 62
+
+_numbers = itertools.count(1)
 
 
-class Parcel(NamedTuple):
-    """A pickle and its buffers, ready to be the parts of a message."""
+class Parcel:
+    """A pickle and its buffers as the parts of messages; each part that lies in an arena slot is given back at the end.
 
-    parts: list[Buffer | Ref]
-    size: int
+    The slots are named in `returned` when nothing refers to the parcel any more, which may be in any thread.
+    """
+
+    __slots__ = ("_returned", "parts", "size")
+
+    def __init__(self, parts: list[Buffer | Ref], size: int, returned: deque[int] | None = None) -> None:
+        self.parts, self.size, self._returned = parts, size, returned
+
+    def __del__(self) -> None:
+        if self._returned is not None:
+            self._returned.extend(part.offset for part in self.parts if isinstance(part, Ref))
+
+
+Place = Callable[[Frames], Parcel]
 
 
 def inline(frames: Frames) -> Parcel:
-    """Everything in the message itself."""
-    parts: list[Buffer | Ref] = [frames.header, *(bytes(buffer.raw()) for buffer in frames.buffers)]
+    """Everything in the message itself; copied, since the originals may change before it leaves."""
+    header, buffers = frames
+    if not buffers:
+        return Parcel([header], len(header))
+    parts: list[Buffer | Ref] = [header, *(bytes(buffer.raw()) for buffer in buffers)]
     return Parcel(parts, sum(map(len, parts)))
 
 
-def pack_inline(payload: Any) -> tuple[Parcel, int]:
-    """Items as one pickle; what they refer to may change afterwards."""
-    header = dumps(payload, oob=_IN_BAND).header
-    return Parcel([header], len(header)), len(header)
+def pack(payload: Any, place: Place = inline) -> tuple[Parcel, int]:
+    """Items, serialised; what they refer to may change afterwards. Raises `Unserializable`."""
+    names = ("args", "kwargs") if type(payload) is tuple else ()
+    parcel = place(dumps(payload, names=names))
+    return parcel, parcel.size
 
 
-def body_inline(calling: Calling) -> Body:
-    """What is called, named by the hash of its bytes unless it is small enough to ride along always."""
-    header = dumps(tuple(calling), oob=_IN_BAND).header
-    digest = NO_DIGEST if len(header) <= _SMALL_BODY else hashlib.sha256(header).digest()
-    return Body(calling, Parcel([header], len(header)), digest, len(header))
+def pack_body(calling: Calling, place: Place = inline) -> Body:
+    """What is called, serialised, and named by the hash of its bytes unless it is so small that it always rides along.
+
+    Large buffers are not hashed: that takes longer than sending them; the name is good for one map only.
+    """
+    frames = dumps(tuple(calling), names=("f", "kwargs", "retry_on"))
+    parcel = place(frames)
+    digest = NO_DIGEST
+    if parcel.size > _SMALL_BODY:
+        hashed = hashlib.sha256(frames.header)
+        if frames.buffers:
+            hashed.update(b"%d" % next(_numbers))
+        digest = hashed.digest()
+    return Body(calling, parcel, digest, parcel.size)
 
 
 def run_message(slot: int, flight: Flight, with_body: bool) -> Message:

@@ -26,7 +26,8 @@ _PAGE = mmap.PAGESIZE
 _WINDOW = 64 << 20
 _SPACING = 1 << 40
 _MOST_SEGMENTS = 1 << 22
-_HUGE = 2 << 20
+# glibc never keeps a freed block of this size for the next one.
+_FRESH = 32 << 20
 _MADV_POPULATE_WRITE = 23
 _MAP_NORESERVE = 0x4000
 # Beyond so many the one used longest ago is unmapped; what is in use stays valid.
@@ -269,7 +270,7 @@ class Mappings:
             self._sweep()
         if self._held + ref.size > self._keep:
             self._done.append(ref)
-            return _copy(inner)
+            return private_copy(inner)
         self._held += ref.size
         self._lent.append((inner, ref))
         # A view of its own, not another one of the same buffer: `inner` can be released exactly when
@@ -370,9 +371,9 @@ def _map_private(ref: Ref, first: int) -> mmap.mmap:
         os.close(fd)
 
 
-def _copy(data: memoryview) -> memoryview:
-    """A private copy, on huge pages if it is big enough for them."""
-    if len(data) < _HUGE:
+def private_copy(data: memoryview) -> memoryview:
+    """A writable copy, on huge pages if it is so big that the allocator would take fresh ones every time."""
+    if len(data) < _FRESH:
         return memoryview(bytearray(data))
     private = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):

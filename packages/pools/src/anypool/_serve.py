@@ -14,7 +14,8 @@ from anypool_serialize import dumps, loads
 
 from anypool._chunk import Calling, Direct, Mode, Packed
 from anypool._errors import RemoteError, RemoteTraceback
-from anypool._wire import NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
+from anypool._segments import SegmentLost
+from anypool._wire import INLINE, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
 
 __all__: list[str] = []
 
@@ -154,6 +155,9 @@ class Server:
             items = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
             calls = call_each(calling, Mode(mode), items)
             del items
+        except SegmentLost:
+            yield _reply_to(message, Kind.NEED, INLINE)
+            return
         except Exception as error:  # noqa: BLE001 - what can't be loaded here is every item's outcome
             yield self._pack(message, [None] * message.count, dict.fromkeys(range(message.count), error), 0.0)
             return

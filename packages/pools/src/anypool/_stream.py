@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+from anypool_serialize import Unserializable, dumps
+
 from anypool._chunk import Chunk, Job, Mode, Outcomes, Packed, failed
 from anypool._sizing import BYTES, Sizer
 
@@ -267,7 +269,7 @@ class Stream:
             packed, size = self._pack(payload)
         except Exception as error:  # noqa: BLE001 - one item's fault; the others are packed without it
             if count == 1:
-                cut.refused.append(_refused(first, error))
+                cut.refused.append(_refused(first, self._explained(first, payload, error)))
             else:
                 self._halves(first, count, payload, cut)
             return
@@ -276,6 +278,19 @@ class Stream:
             self._halves(first, count, payload, cut)
             return
         cut.chunks.append(Chunk(self.job, self, first, count, packed, size=size, careful=self.job.careful))
+
+    def _explained(self, index: int, payload: Any, error: Exception) -> Exception:
+        """The same refusal with a path from the item, not from the payload it was part of."""
+        row = payload[0] if self.job.mode is Mode.STAR else tuple(column[0] for column in payload)
+        one = f"item {index}"
+        names = (one,) if len(row) == 1 else tuple(f"{one}, argument {at}" for at in range(len(row)))
+        try:
+            dumps(row, names=names)
+        except Unserializable as better:
+            return better
+        except Exception:  # noqa: BLE001 - the first error will do
+            pass
+        return error
 
     def _halves(self, first: int, count: int, payload: Any, cut: Cut) -> None:
         half = count // 2

@@ -63,6 +63,8 @@ OPTIONAL = 1 << 15
 PARTIAL = 1
 
 
+# Flag of NEED: the worker can't open segments, so everything has to come inline.
+INLINE = 1
 # Flag of RUN: to be run only if its claim, the chunk's number in the pipe of claims, is still there to be taken.
 CLAIM = 1
 

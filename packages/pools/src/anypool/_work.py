@@ -167,10 +167,10 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
 
 
 def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[R]:
-    """Queue one call. Raises for f; an argument that can't be serialised is the result's exception."""
-    body = engine.crew.body(Calling(f))
+    """Queue one call; what can't be serialised, f or an argument, is the result's exception."""
     result: Result[R] = Result(engine, engine.stop_call)
     try:
+        body = engine.crew.body(Calling(f))
         payload, size = engine.crew.pack((args, kwargs))
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         result.settle(failed(error), 0)

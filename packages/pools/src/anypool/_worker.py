@@ -10,9 +10,9 @@ import sys
 
 from anypool_serialize import dumps, loads
 
-from anypool._segments import Arena, Mappings
+from anypool._segments import Arena, Mappings, private_copy
 from anypool._serve import Server, describe
-from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, grant, granted
+from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
 
 __all__: list[str] = []
 
@@ -78,6 +78,7 @@ class _Worker:
             return
         pid, fd = fields["claims"]
         self._claims = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._segments = fields["probe"] is not None and self._reaches(Ref(*fields["probe"]))
         hello = control(Kind.HELLO, pid=os.getpid(), host=socket.gethostname(), segments=self._segments)
         if message.parts:
             try:
@@ -95,7 +96,7 @@ class _Worker:
         return True
 
     def _run(self, message: Message) -> None:
-        for reply in self._server.answer(message, self._mappings.view):
+        for reply in self._server.answer(message, self._fetch):
             # What a task has printed is on its way before its outcome is.
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(AttributeError, ValueError, OSError):
@@ -104,8 +105,16 @@ class _Worker:
             self._write(reply)
             del reply
         message.parts.clear()
-        if freed := self._mappings.collect():
-            self._write(grant([ref.offset for ref in freed]))
+
+    def _fetch(self, ref: Ref) -> Buffer:
+        """A body is mapped, an argument copied: the task may change it, and must find it unchanged if it runs again."""
+        view = self._mappings.view(ref)
+        if ref.sealed:
+            return view
+        copy = private_copy(view)
+        del view
+        self._mappings.collect()
+        return copy
 
     def _placed(self, part: Buffer | Ref) -> Buffer | Ref:
         if isinstance(part, Ref) or len(part) < SEGMENT or not self._segments:

@@ -1,0 +1,132 @@
+"""The owner's side of shared memory: what goes out to workers, what comes from them, and when it is given back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from anypool_serialize import Frames
+
+from anypool._packing import Parcel, inline
+from anypool._segments import Arena, Mappings, Sealed
+from anypool._wire import Buffer, Message, Ref
+from anypool._worker import ARENA, SEGMENT
+
+__all__: list[str] = []
+
+
+class Buffers:
+    """One pool's segments; used by all its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._arena = Arena(ARENA)
+        self._mappings = Mappings()
+        self._returned: deque[int] = deque()
+        self._unread: deque[Ref] = deque()
+        # Read by workers when they start, to see whether segments of this process can be reached.
+        self._probe = Sealed.write([b"probe"])
+
+    @property
+    def probe(self) -> Ref | None:
+        """A segment that every worker should be able to open."""
+        return self._probe.refs[0] if self._probe is not None else None
+
+    @property
+    def refused(self) -> int:
+        """How many parts went through the pipe because there was no room for them."""
+        return self._arena.refused
+
+    def place(self, frames: Frames) -> Parcel:
+        """Copy what is large into the arena; what has no room there goes inline."""
+        header, buffers = frames
+        if not buffers and len(header) < SEGMENT:
+            return Parcel([header], len(header))
+        with self._lock:
+            while self._returned:
+                self._arena.free(self._returned.popleft())
+            parts = [self._put(header), *(self._put(buffer.raw()) for buffer in buffers)]
+        size = sum(part.size if isinstance(part, Ref) else len(part) for part in parts)
+        return Parcel(parts, size, self._returned)
+
+    def _put(self, part: Buffer) -> Buffer | Ref:
+        if len(part) >= SEGMENT and (ref := self._arena.put(part)) is not None:
+            return ref
+        return bytes(part)
+
+    @staticmethod
+    def place_sealed(frames: Frames) -> Parcel:
+        """Write what is large once for all workers, to be mapped and never changed."""
+        header, buffers = frames
+        raw: list[Buffer] = [header, *(buffer.raw() for buffer in buffers)]
+        large = [part for part in raw if len(part) >= SEGMENT]
+        sealed = Sealed.write(large) if large else None
+        if sealed is None:
+            return inline(frames)
+        refs = iter(sealed.refs)
+        parts = [next(refs) if len(part) >= SEGMENT else bytes(part) for part in raw]
+        return _SealedParcel(parts, sum(map(len, raw)), sealed)
+
+    def fetcher(self, message: Message) -> Callable[[Ref], Buffer]:
+        """What opens the segments of one reply; those that are never opened are given back with it."""
+        refs = {part for part in message.parts if isinstance(part, Ref)}
+        return _Fetcher(self._mappings, refs, self._unread) if refs else _no_refs
+
+    def given_back(self) -> list[Ref]:
+        """Slots of workers' arenas that nobody uses any more."""
+        free = self._mappings.collect()
+        while self._unread:
+            free.append(self._unread.popleft())
+        return free
+
+    def forget(self, pid: int) -> None:
+        """A worker has ended."""
+        self._mappings.forget(pid)
+
+    @staticmethod
+    def read(ref: Ref) -> bytes:
+        """The bytes of a segment of this process, for a worker that can't open it."""
+        parts = []
+        at, end = ref.offset, ref.offset + ref.size
+        while at < end:
+            parts.append(os.pread(ref.fd, end - at, at))
+            at += len(parts[-1])
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Give everything back; arrays that are still used stay valid."""
+        self._arena.close()
+        self._mappings.close()
+        if self._probe is not None:
+            self._probe.close()
+
+
+class _SealedParcel(Parcel):
+    """A parcel that owns its segment."""
+
+    __slots__ = ("_sealed",)
+
+    def __init__(self, parts: list[Buffer | Ref], size: int, sealed: Sealed) -> None:
+        super().__init__(parts, size)
+        self._sealed = sealed
+
+
+class _Fetcher:
+    """Opens the segments of a reply."""
+
+    def __init__(self, mappings: Mappings, refs: set[Ref], unread: deque[Ref]) -> None:
+        self._mappings, self._refs, self._unread = mappings, refs, unread
+
+    def __call__(self, ref: Ref) -> Buffer:
+        view = self._mappings.view(ref)
+        self._refs.discard(ref)
+        return view
+
+    def __del__(self) -> None:
+        self._unread.extend(self._refs)
+
+
+def _no_refs(ref: Ref) -> Buffer:
+    raise ValueError(f"{ref} was not announced by its message")
