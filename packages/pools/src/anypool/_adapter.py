@@ -12,7 +12,7 @@ from anypool._chunk import Body, Calling
 from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
 from anypool._desk import Cause, Flight
 from anypool._errors import WorkerLost
-from anypool._packing import Parcel, pack, pack_body, run_message
+from anypool._packing import Parcel, pack, pack_body, pack_call, run_message
 from anypool._serve import serve, unpack_reply
 from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
 
@@ -57,6 +57,10 @@ class ExecutorCrew:
     def pack(self, payload: Any) -> tuple[Parcel, int]:
         """Serialise items."""
         return pack(payload)
+
+    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Parcel, int]:
+        """Serialise the arguments of one call."""
+        return pack_call(args, kwargs)
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Submit the chunk; the thread that completes its future delivers the reply."""

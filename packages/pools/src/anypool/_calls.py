@@ -140,9 +140,11 @@ class Calls:
             result.settle(failed(error), 0)
 
     @property
-    def waiting(self) -> bool:
+    def queued(self) -> bool:
         """Whether `take` may have something."""
         return bool(self._waiting or self._again)
+
+    waiting = queued
 
     @property
     def ended(self) -> bool:

@@ -22,7 +22,7 @@ from anypool._chunk import Body, Calling
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Replied
 from anypool._desk import Cause, Flight
 from anypool._errors import LauncherUnavailable, WorkerLost
-from anypool._packing import Parcel, pack, pack_body, run_message
+from anypool._packing import Parcel, pack, pack_body, pack_call, run_message
 from anypool._serve import unpack_reply
 from anypool._wire import (
     CLAIM,
@@ -55,6 +55,7 @@ _BACK_OFF = (0.0, 0.0, 0.1, 0.2, 0.5, 1.0)
 _MOST_AGENTS = 5
 # A worker that has closed its pipe has this long to end by itself.
 _LINGER = 1.0
+_WITH_KEYS = (("multiprocessing", "multiprocessing.process"), ("multiprocess", "multiprocess.process"))
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,13 @@ class _Channel:
 
     def __init__(self, slot: int, incarnation: int) -> None:
         self.slot, self.incarnation = slot, incarnation
-        task_end, self.writer = os.pipe()
-        self.reader, result_end = os.pipe()
-        self.theirs = [task_end, result_end]
+        self.reader = self.writer = self.claims_read = self.claims_write = -1
+        self.theirs: list[int] = []
+        try:
+            self._open()
+        except OSError:
+            self.close()
+            raise
         for fd in (self.writer, self.reader):
             os.set_blocking(fd, False)
             _linux.set_pipe_size(fd, _PIPE)
@@ -83,15 +88,25 @@ class _Channel:
         self.out: deque[memoryview] = deque()
         self.known: set[bytes] = set()
         self.authkeys: set[str] = set()
-        # A queued chunk has a claim in this pipe, which worker and owner both may take, whoever comes first.
-        self.claims_read, self.claims_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.busy = 0
         self.segments = True
+        self.claims = False
         self.pid = 0
         self.answered = False
         self.ended = False
 
+    def _open(self) -> None:
+        task_end, self.writer = os.pipe()
+        self.theirs.append(task_end)
+        self.reader, result_end = os.pipe()
+        self.theirs.append(result_end)
+        # A queued chunk has a claim in this pipe, which worker and owner both may take, whoever comes first.
+        self.claims_read, self.claims_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
     def close(self) -> None:
+        for fd in self.theirs:
+            os.close(fd)
+        self.theirs = []
         for fd in (self.reader, self.writer, self.claims_read, self.claims_write):
             if fd >= 0:
                 os.close(fd)
@@ -122,6 +137,9 @@ class ProcessCrew:
         self._owner = os.getpid()
         self._closed = False
         self._buffers = Buffers()
+        # A read into fresh memory of this size would cost a mapping and its page faults each time, 14 us.
+        self._read_into = [bytearray(_READ)]
+        self._read_view = memoryview(self._read_into[0])
         self._control = self._connect()
 
     # Starting.
@@ -141,7 +159,11 @@ class ProcessCrew:
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
         """Ask the agent for the workers; they take chunks at once, which wait in their pipes."""
-        return self.resize(self._workers)
+        try:
+            return self.resize(self._workers)
+        except BaseException:
+            self.desert()
+            raise
 
     def resize(self, workers: int) -> list[int]:
         """Add workers up to so many."""
@@ -201,6 +223,10 @@ class ProcessCrew:
         """Serialise items; what they refer to may change afterwards."""
         return pack(payload, self._buffers.place)
 
+    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Parcel, int]:
+        """Serialise the arguments of one call."""
+        return pack_call(args, kwargs, self._buffers.place)
+
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Write a chunk to its worker's pipe, or queue what does not fit."""
         channel, body = self._channels[slot], flight.chunk.job.body
@@ -227,6 +253,8 @@ class ProcessCrew:
     def recall(self, slot: int) -> list[int]:
         """Take claims out of the pipe before the worker does; a chunk whose claim is gone is skipped there."""
         channel = self._channels[slot]
+        if not channel.claims:
+            return []
         taken = []
         try:
             while claim := os.read(channel.claims_read, 8):
@@ -238,10 +266,10 @@ class ProcessCrew:
 
     def _introduce(self, channel: _Channel) -> None:
         """Managers' proxies among the arguments need the owner's key; it's known only once it has such a module."""
-        for name in ("multiprocessing", "multiprocess"):
-            if name not in channel.authkeys and f"{name}.process" in sys.modules:
+        for name, module in _WITH_KEYS:
+            if name not in channel.authkeys and module in sys.modules:
                 channel.authkeys.add(name)
-                key = bytes(sys.modules[f"{name}.process"].current_process().authkey)
+                key = bytes(sys.modules[module].current_process().authkey)
                 self._write(channel, control(Kind.SETUP, channel.slot, authkeys={name: key.hex()}))
 
     def _write(self, channel: _Channel, message: Message) -> None:
@@ -323,10 +351,10 @@ class ProcessCrew:
 
     def _receive(self, channel: _Channel) -> list[Event]:
         try:
-            data = os.read(channel.reader, _READ)
+            count = os.readv(channel.reader, self._read_into)
         except BlockingIOError:
             return []
-        if not data:
+        if not count:
             self._epoll.unregister(channel.reader)
             channel.ended = True
             # Only the agent knows whether the process has ended too; user code may close any descriptor.
@@ -334,7 +362,7 @@ class ProcessCrew:
             return []
         events: list[Event] = []
         try:
-            for message in channel.decoder.feed(data):
+            for message in channel.decoder.feed(bytes(self._read_view[:count])):
                 if (event := self._understand(channel, message)) is not None:
                     events.append(event)
         except WireError:
@@ -359,7 +387,7 @@ class ProcessCrew:
             return Needed(slot, message.seq)
         if message.kind == Kind.HELLO:
             told = message.json()
-            channel.pid, channel.segments = told["pid"], told["segments"]
+            channel.pid, channel.segments, channel.claims = told["pid"], told["segments"], told["claims"]
             self._agents_lost = 0
             if message.parts:
                 error = loads(message.parts[0]).rebuild()
@@ -438,9 +466,6 @@ class ProcessCrew:
     def _forget(self, channel: _Channel) -> None:
         for fd in (channel.reader, channel.writer):
             self._by_fd.pop(fd, None)
-        for fd in channel.theirs:
-            os.close(fd)
-        channel.theirs = []
         channel.close()
 
     def _show(self) -> None:

@@ -32,19 +32,16 @@ class Calling(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Body:
-    """A `Calling`, and its serialised form where the crew's workers don't share this process' objects."""
+    """A `Calling`, and its serialised form where the crew's workers don't share this process' objects.
+
+    Calls whose bodies have equal keys may share a chunk.
+    """
 
     calling: Calling
     parcel: Any = None
     digest: bytes = b""
     size: int = 0
-
-    @property
-    def key(self) -> object:
-        """Equal for bodies that may share a chunk."""
-        if self.parcel is None:
-            return id(self.calling.function)
-        return self.digest if any(self.digest) else bytes(self.parcel.parts[0])
+    key: object = None
 
 
 @dataclass(slots=True, eq=False)
@@ -182,5 +179,9 @@ class Lane(Protocol):
         """Whether outcomes are still of use to anybody."""
 
     @property
+    def queued(self) -> bool:
+        """Whether `take` may have something."""
+
+    @property
     def waiting(self) -> bool:
-        """Whether `take` has something."""
+        """Whether a free slot would be used."""

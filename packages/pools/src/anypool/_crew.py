@@ -108,6 +108,9 @@ class Crew(Protocol):
     def pack(self, payload: Any) -> tuple[Any, int]:
         """A payload in the form that this crew's workers take, and its size in bytes."""
 
+    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
+        """The same for the arguments of one call."""
+
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Give a chunk to a slot."""
 

@@ -87,7 +87,7 @@ class Desk:
     @property
     def in_flight(self) -> int:
         """Chunks that slots have and that have not come back."""
-        return sum(len(slot.flights) for slot in self.slots.values())
+        return sum([len(slot.flights) for slot in self.slots.values()])
 
     def add_slot(self, number: int) -> None:
         """A slot takes work from now on."""
@@ -106,6 +106,14 @@ class Desk:
     def lanes(self) -> Iterable[Lane]:
         """All lanes that are served."""
         return self._lanes
+
+    @property
+    def queued(self) -> bool:
+        """Whether any lane has a chunk ready."""
+        for lane in self._lanes:
+            if lane.queued:
+                return True
+        return False
 
     def room(self) -> int:
         """How many more chunks could be sent right now."""

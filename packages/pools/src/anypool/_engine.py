@@ -62,9 +62,11 @@ class Engine:
         self.owner = os.getpid()
         self.past_tasks = 0
         self.closed = False
-        self._finalizer = weakref.finalize(self, crew.desert)
-        # At exit the pool finishes its work instead; the interpreter would end the workers first.
-        self._finalizer.atexit = False
+        self._finalizer: weakref.finalize[[], Engine] | None = None
+        if not crew.runs_here:
+            self._finalizer = weakref.finalize(self, crew.desert)
+            # At exit the pool finishes its work instead; the interpreter would end the workers first.
+            self._finalizer.atexit = False
 
     # Work comes in.
 
@@ -279,7 +281,7 @@ class Engine:
         for event in events:
             self._apply(event, now)
         desk = self.desk
-        if desk.in_flight:
+        if desk.next_look(now) is not None:
             self._look(now)
         self._flow()
         if self._gathering:
@@ -299,10 +301,14 @@ class Engine:
                 self._kill(slot, "cancelled")
 
     def _apply(self, event: Event, now: float) -> None:
-        match event:
-            case Replied(slot, seq, outcomes, last):
-                self.desk.replied(slot, seq, outcomes, last, now)
+        if type(event) is Replied:
+            # Nearly all events; the match below would be the dearest step of a round trip.
+            slot, seq, outcomes, last = event
+            self.desk.replied(slot, seq, outcomes, last, now)
+            if self._false_starts:
                 self._false_starts.pop(slot, None)
+            return
+        match event:
             case Begun(slot, seq):
                 self.desk.begun(slot, seq, now)
             case Needed(slot, seq):
@@ -349,8 +355,9 @@ class Engine:
 
     def _flow(self) -> None:
         desk = self.desk
-        for slot, flight in desk.assign(monotonic()):
-            self.crew.send(slot.number, flight)
+        if desk.queued:
+            for slot, flight in desk.assign(monotonic()):
+                self.crew.send(slot.number, flight)
         for slot in desk.used_up():
             self.crew.renew(slot.number)
             desk.renewed(slot.number)
@@ -428,7 +435,8 @@ class Engine:
     def close(self) -> None:
         """End the workers; idempotent."""
         self.closed = True
-        self._finalizer.detach()
+        if self._finalizer is not None:
+            self._finalizer.detach()
         self.crew.close()
         with self.section:
             self.desk.slots.clear()

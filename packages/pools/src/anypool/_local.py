@@ -31,11 +31,15 @@ class _Local:
 
     def body(self, calling: Calling) -> Body:
         """The function as it is."""
-        return Body(calling)
+        return Body(calling, key=id(calling.function))
 
     def pack(self, payload: Any) -> tuple[Any, int]:
         """The payload as it is."""
         return payload, 0
+
+    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
+        """The arguments as they are."""
+        return (args, kwargs), 0
 
     def release(self, body: Body) -> None:
         """Nothing was kept."""
@@ -117,6 +121,8 @@ class _Worker:
         self.abandoned = False
         self.slot = slot
         self._crew = crew
+        self._inside = False
+        self._gate = threading.Lock()
 
     def run(self, flight: Flight) -> None:
         for event in self._events(flight):
@@ -124,15 +130,31 @@ class _Worker:
                 return
             self._crew.deliver([event])
 
+    def _call(self, context: contextvars.Context, chunk: Chunk) -> Direct:
+        with self._gate:
+            self._inside = True
+        try:
+            return context.run(_run, chunk)
+        finally:
+            with self._gate:
+                self._inside = False
+
+    def leave(self, ident: int | None) -> None:
+        """Give up what runs. A SystemExit is raised in user code only: in ours it might leave a lock held."""
+        with self._gate:
+            self.abandoned = True
+            if self._inside and ident is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
+
     def _events(self, flight: Flight) -> Iterator[Event]:
         chunk, slot = flight.chunk, self.slot
         context = self._crew.context_of(chunk)
         if not chunk.careful:
-            yield Replied(slot, flight.seq, context.run(_run, chunk))
+            yield Replied(slot, flight.seq, self._call(context, chunk))
             return
         yield Begun(slot, flight.seq)
         for at in range(chunk.count):
-            outcomes = context.run(_run, chunk.part(at, 1))
+            outcomes = self._call(context, chunk.part(at, 1))
             last = at == chunk.count - 1 or bool(chunk.job.stop and outcomes.errors)
             yield Replied(slot, flight.seq, outcomes, last)
             if last:
@@ -248,11 +270,8 @@ class ThreadCrew(_Local):
         worker = self._threads.get(slot)
         if worker is None:
             return
-        worker.abandoned = True
+        worker.leave(worker.thread.ident)
         worker.flights.put(None)
-        ident = worker.thread.ident
-        if ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
         self._left_behind.append(worker.thread)
         cause = Cause("the thread was left behind", own=False, worker=worker.thread.name)
         # From a thread of its own: the engine's lock is held here.

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any, Literal, TypedDict
 
 __all__: list[str] = []
 
 
-class MapOptions(TypedDict, total=False):
-    """Options of `map`, `imap`, `uimap` and their `starmap` forms.
+class _CommonOptions(TypedDict, total=False):
+    """Options of every map.
 
-    `chunksize`: items per message; None or 0 adapts it to the measured time of an item. `kwargs`: constant keyword
-    arguments of f. `timeout`: seconds for one item, after which it is stopped and its worker replaced; costs about 15 us
-    an item. `retries`: how often an item may run again; by default twice after a lost worker, never after an exception;
-    0 promises at most once. `retry_on`: exception classes to retry, any `Exception` if `retries` is given alone.
-    `on_error="return"` puts an exception in its item's place. `buffersize`: items read ahead of the consumer. `strict`:
-    iterables of different length are a `ValueError`. `progress`: a bar on stderr.
+    `chunksize`: items per message; None (or 0, but for the lazy maps) adapts it to the measured time of an item.
+    `timeout`: seconds for one item, after which it is stopped and its worker replaced; costs about 15 us an item.
+    `retries`: how often an item may run again; by default twice after a lost worker, never after an exception; 0 promises
+    at most once. `retry_on`: exception classes to retry; any `Exception` if `retries` is given alone, once if `retry_on`
+    is. `on_error="return"` puts an exception in its item's place. `buffersize`: items read ahead of the consumer.
+    `strict`: iterables of different length are a `ValueError`. `progress`: a bar on stderr.
     """
 
     chunksize: int | None
-    kwargs: dict[str, Any] | None
     timeout: float | None
     retries: int | None
     retry_on: type[BaseException] | Iterable[type[BaseException]]
@@ -30,24 +31,44 @@ class MapOptions(TypedDict, total=False):
     progress: bool
 
 
+class MapOptions(_CommonOptions, total=False):
+    """`kwargs`: keyword arguments of f, the same for all items."""
+
+    kwargs: Mapping[str, Any] | None
+
+
+class NeededKwargs(_CommonOptions):
+    """For an f that can't be called without keyword arguments: a checker can't match them, so it looks at nothing else."""
+
+    kwargs: Mapping[str, Any]
+
+
 class AsyncMapOptions(MapOptions, total=False):
-    """Options of `amap` and `astarmap`: `callback` gets the list, `error_callback` the exception."""
+    """`callback` gets the list, `error_callback` the exception."""
+
+    callback: Callable[[Any], object] | None
+    error_callback: Callable[[BaseException], object] | None
+
+
+class AsyncNeededKwargs(NeededKwargs, total=False):
+    """Both."""
 
     callback: Callable[[Any], object] | None
     error_callback: Callable[[BaseException], object] | None
 
 
 class Options:
-    """Checked options. Raises `TypeError` for an unknown name or a wrong type, `ValueError` for a wrong value."""
+    """Checked options. Raises `TypeError` for an unknown name or a wrong type, `ValueError` for a wrong value.
 
-    def __init__(self, method: str, given: dict[str, Any], *, lazy: bool) -> None:
-        self.callback = given.pop("callback", None)
-        self.error_callback = given.pop("error_callback", None)
-        unknown = sorted(set(given) - set(MapOptions.__annotations__))
-        if unknown:
-            known = ", ".join(MapOptions.__annotations__)
-            hint = f"; did you mean kwargs={{{unknown[0]!r}: …}} for f?" if "kwargs" not in given else ""
-            raise TypeError(f"{method}() got an unknown option {unknown[0]!r}; options are {known}{hint}")
+    `lazy`: for a map whose consumer pulls; `later`: for one that has callbacks.
+    """
+
+    def __init__(self, method: str, given: dict[str, Any], *, lazy: bool = False, later: bool = False) -> None:
+        if given:
+            _refuse_unknown(method, given, _LATER if later else _NOW)
+        self.lazy = lazy
+        self.callback = _function("callback", given.get("callback"))
+        self.error_callback = _function("error_callback", given.get("error_callback"))
         self.chunksize = _chunksize(method, given.get("chunksize"), lazy)
         self.kwargs = _mapping(given.get("kwargs"))
         self.timeout = _positive("timeout", given.get("timeout"))
@@ -57,7 +78,6 @@ class Options:
         self.on_error = given.get("on_error", "raise")
         if self.on_error not in ("raise", "return"):
             raise ValueError(f"on_error is 'raise' or 'return', got {self.on_error!r}")
-        self.lazy = lazy
         self.halt = not lazy and self.on_error == "raise"
         retries = _count("retries", given.get("retries"), 0)
         self.retry_on = _classes(given.get("retry_on", ()))
@@ -67,6 +87,35 @@ class Options:
         self.lost_retries = 2 if retries is None else retries
 
 
+_NOW = frozenset(MapOptions.__annotations__)
+_LATER = frozenset(AsyncMapOptions.__annotations__)
+
+
+def _refuse_unknown(method: str, given: dict[str, Any], known: frozenset[str]) -> None:
+    unknown = [name for name in given if name not in known]
+    if not unknown:
+        return
+    name = unknown[0]
+    if name in _LATER:
+        hint = f"; {name} belongs to amap() and astarmap()"
+    else:
+        hint = f"; an argument of f goes into kwargs={{{name!r}: ...}}"
+    raise TypeError(f"{method}() got an unknown option {name!r}; it has {', '.join(sorted(known))}{hint}")
+
+
+def whole(name: str, value: object, least: int, where: str = "") -> int:
+    """`value` as an int, numpy's included; `TypeError` for anything else, `ValueError` below `least`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]  # what has no index is refused
+    except TypeError:
+        raise TypeError(f"{name} is a whole number or None, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}{where}, got {number}")
+    return number
+
+
 def _chunksize(method: str, value: object, lazy: bool) -> int | None:
     if value == 0 and not lazy:
         return None
@@ -74,31 +123,36 @@ def _chunksize(method: str, value: object, lazy: bool) -> int | None:
 
 
 def _count(name: str, value: object, least: int, where: str = "") -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is a whole number or None, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}{where}, got {value}")
-    return value
+    return None if value is None else whole(name, value, least, where)
 
 
 def _positive(name: str, value: object) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is a number of seconds or None, got {value!r}")
-    if not value > 0:
+    try:
+        if isinstance(value, (bool, str, bytes)):
+            raise TypeError
+        seconds = float(value)  # type: ignore[arg-type]  # what is no number is refused
+    except TypeError:
+        raise TypeError(f"{name} is a number of seconds or None, got {value!r}") from None
+    if not seconds > 0:
         raise ValueError(f"{name} must be more than 0 seconds, got {value}")
-    return float(value)
+    return None if seconds == inf else seconds
+
+
+def _function(name: str, value: Any) -> Callable[[Any], object] | None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} is a function or None, got {value!r}")
+    found: Callable[[Any], object] | None = value
+    return found
 
 
 def _mapping(value: object) -> dict[str, Any] | None:
     if value is None:
         return None
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError(f"kwargs is a dict of f's keyword arguments, got {value!r}")
-    return value
+    return dict(value)
 
 
 def _classes(value: Any) -> tuple[type[BaseException], ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import pickle
+import types
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from anypool_serialize import Frames, dumps
+from anypool_serialize import Frames, by_reference, dumps
 
 from anypool._chunk import Body, Calling, Mode
 from anypool._desk import Flight
@@ -22,6 +24,11 @@ _SMALL_BODY = 16 << 10
 IN_BAND = 1 << 62
 
 _numbers = itertools.count(1)
+# Bodies of functions that travel by name; nothing of them can change but where the name leads, which is checked.
+_named: dict[Any, Body] = {}
+_MOST_NAMED = 256
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
+_PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 
 
 class Parcel:
@@ -54,8 +61,17 @@ def inline(frames: Frames) -> Parcel:
 
 def pack(payload: Any, place: Place = inline) -> tuple[Parcel, int]:
     """Items, serialised; what they refer to may change afterwards. Raises `Unserializable`."""
-    names = ("args", "kwargs") if type(payload) is tuple else ()
-    parcel = place(dumps(payload, names=names))
+    parcel = place(dumps(payload))
+    return parcel, parcel.size
+
+
+def pack_call(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place = inline) -> tuple[Parcel, int]:
+    """The arguments of one call, serialised."""
+    if not kwargs and _PLAIN.issuperset(map(type, args)):
+        header = pickle.dumps((args, kwargs), 5)
+        if len(header) < _SMALL_BODY:
+            return Parcel([header], len(header)), len(header)
+    parcel = place(dumps((args, kwargs), names=("args", "kwargs")))
     return parcel, parcel.size
 
 
@@ -64,6 +80,10 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
 
     Large buffers are not hashed: that takes longer than sending them; the name is good for one map only.
     """
+    function = calling.function
+    named = type(function) in _FUNCTIONS and not calling.kwargs and not calling.retry_on and by_reference(function)
+    if named and (known := _named.get(function)) is not None:
+        return known
     frames = dumps(tuple(calling), names=("f", "kwargs", "retry_on"))
     parcel = place(frames)
     digest = NO_DIGEST
@@ -72,7 +92,10 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
         if frames.buffers:
             hashed.update(b"%d" % next(_numbers))
         digest = hashed.digest()
-    return Body(calling, parcel, digest, parcel.size)
+    body = Body(calling, parcel, digest, parcel.size, frames.header if digest == NO_DIGEST else digest)
+    if named and len(_named) < _MOST_NAMED:
+        _named[function] = body
+    return body
 
 
 def run_message(slot: int, flight: Flight, with_body: bool) -> Message:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from anypool._helper import helper
 
@@ -84,7 +83,14 @@ class Result(Future[T], Generic[T]):
         """The value, or the task's own exception; `TimeoutError` after `timeout` seconds, the task going on."""
         self._drive(timeout)
         self._decode()
-        return super().result(0)
+        if self._state in _CANCELLED:
+            raise CancelledError
+        if self._exception is None:
+            return cast("T", self._result)
+        try:
+            raise self._exception
+        finally:
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - or the traceback would hold the result
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The task's exception, None if it has none; `TimeoutError` as for `result`."""
@@ -121,6 +127,8 @@ class Result(Future[T], Generic[T]):
         return self._stop(self) if self._stop is not None and not self.ready() else self.cancelled()
 
     def __await__(self) -> Generator[Any, None, T]:
+        import asyncio
+
         return asyncio.wrap_future(self).__await__()
 
 

@@ -45,8 +45,13 @@ class Input:
 
     def __init__(self, mode: Mode, iterables: tuple[Iterable[Any], ...], strict: bool) -> None:
         self.mode = mode
+        self._sequence: Any = None
+        self._at = 0
         if len(iterables) > 1:
             self._rows: Iterator[Any] = zip(*iterables, strict=strict)
+        elif type(iterables[0]) in (range, list, tuple):
+            # Their slices are what their iterators give, at a tenth of the cost.
+            self._sequence = iterables[0]
         else:
             self._rows = iter(iterables[0])
         self._transposed = len(iterables) > 1
@@ -55,6 +60,11 @@ class Input:
 
     def read(self, count: int) -> tuple[int, Any]:
         """Up to `count` items, as the payload of a chunk; what an iterable raises ends the input, in its place."""
+        if self._sequence is not None:
+            part = self._sequence[self._at : self._at + count]
+            self._at += len(part)
+            self.ended = len(part) < count or self._at >= len(self._sequence)
+            return len(part), [tuple(row) for row in part] if self.mode is Mode.STAR else [part]
         rows: list[Any] = []
         try:
             rows.extend(islice(self._rows, count))

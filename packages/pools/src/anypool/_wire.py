@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import Struct
 from typing import Any, NamedTuple
@@ -87,21 +86,37 @@ class Ref(NamedTuple):
     sealed: bool = False
 
 
-@dataclass(slots=True)
 class Message:
     """One message; `seq` numbers what is sent on a channel, `map` and `chunk` name the work it belongs to."""
 
-    kind: int
-    flags: int = 0
-    slot: int = 0
-    seq: int = 0
-    map: int = 0
-    chunk: int = 0
-    count: int = 0
-    attempt: int = 0
-    digest: bytes = NO_DIGEST
-    meta: Buffer = b""
-    parts: list[Buffer | Ref] = field(default_factory=list)
+    __slots__ = ("attempt", "chunk", "count", "digest", "flags", "kind", "map", "meta", "parts", "seq", "slot")
+
+    def __init__(
+        self,
+        kind: int,
+        flags: int = 0,
+        slot: int = 0,
+        seq: int = 0,
+        map: int = 0,  # noqa: A002 - the format's name for it
+        chunk: int = 0,
+        count: int = 0,
+        attempt: int = 0,
+        digest: bytes = NO_DIGEST,
+        meta: Buffer = b"",
+        parts: list[Buffer | Ref] | None = None,
+    ) -> None:
+        self.kind, self.flags, self.slot, self.seq = kind, flags, slot, seq
+        self.map, self.chunk, self.count, self.attempt = map, chunk, count, attempt
+        self.digest, self.meta = digest, meta
+        self.parts: list[Buffer | Ref] = [] if parts is None else parts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and all(getattr(self, n) == getattr(other, n) for n in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Message({', '.join(f'{n}={getattr(self, n)!r}' for n in self.__slots__)})"
 
     def json(self) -> dict[str, Any]:
         """The metadata of a control message."""

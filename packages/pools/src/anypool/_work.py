@@ -171,12 +171,11 @@ def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dic
     result: Result[R] = Result(engine, engine.stop_call)
     try:
         body = engine.crew.body(Calling(f))
-        payload, size = engine.crew.pack((args, kwargs))
+        payload, size = engine.crew.pack_call(args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         result.settle(failed(error), 0)
         return result
-    key = body.key
-    engine.submit(Call(0, body, key, payload, size, size > _ALONE_BYTES, result))
+    engine.submit(Call(0, body, body.key, payload, size, size > _ALONE_BYTES, result))
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._core import Frames, copy, dumps, loads, pickles
 from ._errors import AnypoolError, CopiedState, Unserializable
-from ._where import register_by_value, unregister_by_value
+from ._where import by_reference, register_by_value, unregister_by_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "Explanation",
     "Frames",
     "Unserializable",
+    "by_reference",
     "check",
     "copy",
     "digest",
