@@ -65,6 +65,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         given.budget or budget,
         given.limit or limit,
         scale,
+        os.path.join(given.out, "log.txt"),
     )
 
 
@@ -86,7 +87,6 @@ def _machine() -> dict[str, Any]:
 
 
 def _save(folder: str, seen: dict[str, Any], records: list[Record]) -> None:
-    os.makedirs(folder, exist_ok=True)
     seen["load_after"] = os.getloadavg()[0]
     seen["workloads"] = [record.plain() for record in records]
     with open(os.path.join(folder, "results.json"), "w", encoding="utf-8") as file:
@@ -112,6 +112,7 @@ def main() -> int:
         with open(given.show, encoding="utf-8") as file:
             records = [Record.of(plain) for plain in json.load(file)["workloads"]]
     else:
+        os.makedirs(given.out, exist_ok=True)
         seen = {**_machine(), "settings": vars(_settings(given))}
         records = []
         for record in measure_all(given.only, _settings(given)):

@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from benchmarks.meter import Sample, tree
+from benchmarks.meter import Sample, end_at_once
 from benchmarks.peers import OURS, Peer, start
 from benchmarks.tasks import square
 from benchmarks.workloads import WORKLOADS
@@ -79,7 +79,7 @@ class _Cell:
             return step(name)
         except _Cut:
             self.tell(cut=name)
-            self.end_at_once()
+            end_at_once(1)
         except ImportError as error:
             self.tell(failed=name, text=f"not installed: {error}")
         except Exception as error:  # noqa: BLE001 - whatever a library raises is its result
@@ -87,15 +87,6 @@ class _Cell:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         return None
-
-    @staticmethod
-    def end_at_once() -> NoReturn:
-        for pid in tree()[1:]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
-        os._exit(1)
 
     def warm_up(self, name: str) -> bool:
         workload, limit = self.workload, self.order.limit

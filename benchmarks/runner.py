@@ -31,6 +31,7 @@ class Settings:
     budget: float
     limit: float
     scale: float = 1.0
+    log: str = os.devnull  # a file for what libraries print, which after a cut is a lot
 
 
 @dataclass
@@ -97,12 +98,15 @@ def _attempt(workload: Workload, settings: Settings, peers: list[str], record: R
         record.parts,
     )
     command = [sys.executable, "-m", "benchmarks.cell", order.text()]
-    running = ""
+    running, patience = "", 0.0
     # Or every process that starts would compile its modules again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    with subprocess.Popen(
-        command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, start_new_session=True
-    ) as process:
+    with (
+        open(settings.log, "ab") as log,
+        subprocess.Popen(
+            command, cwd=_ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        ) as process,
+    ):
         try:
             for event in _events(process, settings.limit * 2 + 30):
                 if "begin" in event:
@@ -117,13 +121,15 @@ def _attempt(workload: Workload, settings: Settings, peers: list[str], record: R
                 elif "cut" in event:
                     return str(event["cut"])
                 elif "done" in event:
+                    # Its pools are still to be closed; not so after Ctrl-C.
+                    patience = settings.limit
                     return None
             if not running:
                 record.notes[OURS] = "the measuring process ended before it began"
                 return None
             return running
         finally:
-            _end(process, settings.limit)
+            _end(process, patience)
 
 
 def _events(process: subprocess.Popen[bytes], patience: float) -> Iterator[dict[str, Any]]:

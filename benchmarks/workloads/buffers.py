@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks.meter import Sample, memory_of_tree, timed
+from benchmarks.meter import Sample, memory_in_use, timed
 from benchmarks.peers import OURS, Peer
 from benchmarks.tasks import CountedTable, block, look_up, slice_sum, touch
 from benchmarks.workloads.base import BEST, Limit, Pools, Target, Workload
@@ -76,6 +76,7 @@ class Captured(Workload):
     linear = False
     tasks = 200
     items = 50_000_000
+    made = 0
 
     def prepare(self, scale: float) -> None:
         self.items = int(self.items * scale)
@@ -84,20 +85,22 @@ class Captured(Workload):
         import numpy as np
 
         tasks = max(int(self.tasks * part), 1)
-        pool, array = pools[name], np.ones(self.items)
+        # Other content each time: whoever sends what was there before is found out.
+        self.made += 1
+        pool, array = pools[name], np.full(self.items, float(self.made))
         with timed() as sample:
             sums = pool.map(partial(slice_sum, array, self.tasks), range(tasks))
-        if sum(sums) != self.items // self.tasks * tasks:
+        if sum(sums) != self.made * (self.items // self.tasks) * tasks:
             raise AssertionError(f"{name} computed {sum(sums)}")
         sample.value *= self.tasks / tasks
         return sample
 
 
 class CapturedCopies(Captured):
-    """Not timed: a thread beside the map adds up the memory of all processes, ten times a second."""
+    """Not timed: a thread beside the map looks at the memory of the whole machine, other load included."""
 
     name = "captured-copies"
-    title = "copies of that array on the machine at the same time, beside the caller's own"
+    title = "copies of that array on the machine at the same time, beside the caller's own; noise: 0.1"
     unit = "copies"
     peers = (OURS, "joblib")
     targets = ()
@@ -109,14 +112,14 @@ class CapturedCopies(Captured):
 
         pool, array = pools[name], np.ones(self.items)
         pool.map(touch, [array[:1]])
-        before = memory_of_tree()
+        before = memory_in_use()
         with _Peak() as peak:
             pool.map(partial(slice_sum, array, self.tasks), range(self.tasks))
         return Sample((peak.value - before) / array.nbytes)
 
 
 class _Peak:
-    """The highest memory of all processes while it is open, in bytes."""
+    """The most memory in use while it is open, in bytes."""
 
     def __enter__(self) -> _Peak:
         self.value = 0
@@ -126,13 +129,13 @@ class _Peak:
         return self
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.02):
-            self.value = max(self.value, memory_of_tree())
+        while not self._stop.wait(0.005):
+            self.value = max(self.value, memory_in_use())
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self.value = max(self.value, memory_of_tree())
+        self.value = max(self.value, memory_in_use())
 
 
 class Closure(Workload):
