@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
@@ -124,7 +124,7 @@ class ExecutorCrew:
             failure.__cause__ = error
             self._deliver([Failed(failure)])
         else:
-            cause = Cause(text, own=alone, worker=f"{self.kind}-{slot}", host=socket.gethostname())
+            cause = Cause(text, own=alone, worker=f"{self.kind}-{slot}", host=os.uname().nodename)
             self._deliver([Lost(slot, cause)])
 
     def recall(self, slot: int) -> list[int]:
@@ -162,7 +162,7 @@ class ExecutorCrew:
         for future in held:
             if not future.cancel():
                 future.add_done_callback(lambda _: _aside(lambda: self._returned(slot)))
-        cause = Cause("given up", own=False, worker=f"{self.kind}-{slot}", host=socket.gethostname())
+        cause = Cause("given up", own=False, worker=f"{self.kind}-{slot}", host=os.uname().nodename)
         _aside(lambda: self._deliver([Lost(slot, cause)]))
 
     def _returned(self, slot: int) -> None:
@@ -190,7 +190,7 @@ class ExecutorCrew:
 
     def identify(self, slot: int) -> tuple[str, str, int]:
         """A standard executor doesn't tell which process runs a call."""
-        return f"{self.kind}-{slot}", socket.gethostname(), 0
+        return f"{self.kind}-{slot}", os.uname().nodename, 0
 
     def close(self) -> None:
         """Shut the executor down; a call that still runs is killed if that can be, else left to it after 10 s."""

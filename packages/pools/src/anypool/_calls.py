@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
@@ -18,17 +17,14 @@ _MOST_CALLS = 1024
 _MOST_FUNCTIONS = 256
 
 
-@dataclass(slots=True, eq=False)
 class Call:
-    """One call: `payload` is (args, kwargs), packed if the crew needs that; `size` its bytes."""
+    """One call: `payload` is (args, kwargs), packed if the crew needs that; `size` its bytes; `alone` if it is large."""
 
-    number: int
-    body: Body
-    key: Any
-    payload: Any
-    size: int
-    alone: bool
-    result: Result[Any]
+    __slots__ = ("alone", "body", "number", "payload", "result", "size")
+
+    def __init__(self, body: Body, payload: Any, size: int, alone: bool, result: Result[Any]) -> None:
+        self.number = 0
+        self.body, self.payload, self.size, self.alone, self.result = body, payload, size, alone, result
 
 
 class Calls:
@@ -57,7 +53,7 @@ class Calls:
         size, limit = 0, 1
         while self._waiting and len(calls) < limit:
             call = self._waiting[0]
-            if calls and (call.key != calls[0].key or call.alone or size + call.size > BYTES):
+            if calls and (call.body.key != calls[0].body.key or call.alone or size + call.size > BYTES):
                 break
             if calls and call.number != calls[-1].number + 1:
                 break
@@ -84,26 +80,26 @@ class Calls:
 
     def _from_again(self, workers: int) -> Chunk:
         chunk = self._again.popleft()
-        limit = self._limit(self._functions[chunk.extra[0].key][1], workers)
+        limit = self._limit(self._functions[chunk.extra[0].body.key][1], workers)
         if chunk.count > 2 * limit:
             self._again.appendleft(chunk.part(limit, chunk.count - limit))
             chunk = chunk.part(0, limit)
         return chunk
 
     def _function(self, call: Call) -> tuple[Job, Sizer]:
-        known = self._functions.get(call.key)
+        known = self._functions.get(call.body.key)
         if known is None:
             if len(self._functions) >= _MOST_FUNCTIONS and not self.unsettled:
                 self._functions.clear()
             known = Job(0, Mode.CALL, call.body), Sizer(None, None)
-            self._functions[call.key] = known
+            self._functions[call.body.key] = known
         return known
 
     def settle(self, chunk: Chunk, offset: int, outcomes: Outcomes) -> None:
         """Give each call its outcome."""
         calls: list[Call] = chunk.extra
         if outcomes.seconds:
-            self._functions[calls[0].key][1].ran(outcomes.count, outcomes.seconds)
+            self._functions[calls[0].body.key][1].ran(outcomes.count, outcomes.seconds)
         self.unsettled -= outcomes.count
         start = chunk.skip + offset
         for at in range(outcomes.count):

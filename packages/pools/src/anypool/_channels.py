@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import sys
 import threading
 from collections import deque
@@ -429,7 +428,7 @@ class ProcessCrew:
         told = message.json()
         events = self._drain(channel)
         cause = Cause(
-            _cause_text(told), worker=f"process-{channel.slot}", host=socket.gethostname(), stderr=told["stderr"]
+            _cause_text(told), worker=f"process-{channel.slot}", host=os.uname().nodename, stderr=told["stderr"]
         )
         return [*events, self._lose(channel, cause)]
 
@@ -505,7 +504,7 @@ class ProcessCrew:
     def identify(self, slot: int) -> tuple[str, str, int]:
         """Its name, this host, and its process id (0 until it has started)."""
         channel = self._channels.get(slot)
-        return f"process-{slot}", socket.gethostname(), channel.pid if channel is not None else 0
+        return f"process-{slot}", os.uname().nodename, channel.pid if channel is not None else 0
 
     def close(self) -> None:
         """Let idle workers end, kill the others, and hear the agent out."""

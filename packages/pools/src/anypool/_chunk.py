@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -30,21 +29,24 @@ class Calling(NamedTuple):
     retry_on: tuple[type[BaseException], ...] = ()
 
 
-@dataclass(slots=True, eq=False)
+# Plain classes, here and in the other modules that workers or every start of a pool need: importing dataclasses and
+# making ten of them takes as long as forking the workers.
+
+
 class Body:
     """A `Calling`, and its serialised form where the crew's workers don't share this process' objects.
 
     Calls whose bodies have equal keys may share a chunk.
     """
 
-    calling: Calling
-    parcel: Any = None
-    digest: bytes = b""
-    size: int = 0
-    key: object = None
+    __slots__ = ("calling", "digest", "key", "parcel", "size")
+
+    def __init__(
+        self, calling: Calling, parcel: Any = None, digest: bytes = b"", size: int = 0, key: object = None
+    ) -> None:
+        self.calling, self.parcel, self.digest, self.size, self.key = calling, parcel, digest, size, key
 
 
-@dataclass(slots=True, eq=False)
 class Job:
     """What all chunks of one map share.
 
@@ -52,42 +54,63 @@ class Job:
     is done and leaves the rest. `careful`: each outcome is sent at once, so that it's always known which item runs.
     """
 
-    number: int
-    mode: Mode
-    body: Body
-    stop: bool = False
-    budget: float = 0.008
-    careful: bool = False
-    timeout: float | None = None
-    lost_retries: int = 2
-    context: Context | None = None
+    __slots__ = ("body", "budget", "careful", "context", "lost_retries", "mode", "number", "stop", "timeout")
+
+    def __init__(
+        self,
+        number: int,
+        mode: Mode,
+        body: Body,
+        *,
+        stop: bool = False,
+        budget: float = 0.008,
+        careful: bool = False,
+        timeout: float | None = None,
+        lost_retries: int = 2,
+        context: Context | None = None,
+    ) -> None:
+        self.number, self.mode, self.body = number, mode, body
+        self.stop, self.budget, self.careful = stop, budget, careful
+        self.timeout, self.lost_retries, self.context = timeout, lost_retries, context
 
 
-@dataclass(slots=True, eq=False)
 class Chunk:
     """`count` items of a payload, after the first `skip`; `first` is the index of the first of them in the input.
 
-    A chunk that comes back in part, or is lost, is cut again by its numbers alone; the payload is packed once.
+    A chunk that comes back in part, or is lost, is cut again by its numbers alone; the payload is packed once. `expected`
+    is a guess in seconds, `size` is in bytes, `losses` counts those that were nobody's fault, `extra` is its lane's.
     """
 
-    job: Job
-    lane: Lane
-    first: int
-    count: int
-    payload: Any
-    skip: int = 0
-    size: int = 0
-    expected: float = float("inf")
-    careful: bool = False
-    losses: int = 0
-    extra: Any = None
+    __slots__ = (
+        "careful", "count", "expected", "extra", "first", "job", "lane", "losses", "payload", "size", "skip",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        job: Job,
+        lane: Lane,
+        first: int,
+        count: int,
+        payload: Any,
+        *,
+        skip: int = 0,
+        size: int = 0,
+        careful: bool = False,
+        extra: Any = None,
+    ) -> None:
+        self.job, self.lane, self.first, self.count, self.payload = job, lane, first, count, payload
+        self.skip, self.size, self.careful, self.extra = skip, size, careful, extra
+        self.expected = float("inf")
+        self.losses = 0
 
     def part(self, start: int, count: int) -> Chunk:
         """`count` items of this chunk from its `start`-th on."""
-        return Chunk(
-            self.job, self.lane, self.first + start, count, self.payload, self.skip + start, self.size,
-            self.expected, self.careful, self.losses, self.extra,
+        part = Chunk(
+            self.job, self.lane, self.first + start, count, self.payload,
+            skip=self.skip + start, size=self.size, careful=self.careful, extra=self.extra,
         )  # fmt: skip
+        part.expected, part.losses = self.expected, self.losses
+        return part
 
 
 class Outcomes(Protocol):
@@ -102,14 +125,21 @@ class Outcomes(Protocol):
         """Values (None for errors) and exceptions by offset; runs user code when it unpickles."""
 
 
-@dataclass(slots=True, eq=False)
 class Direct:
     """Outcomes that are objects of this process already."""
 
-    values: list[Any]
-    exceptions: dict[int, BaseException] = field(default_factory=dict)
-    seconds: float = 0.0
-    errors: dict[int, bool] = field(default_factory=dict)
+    __slots__ = ("errors", "exceptions", "seconds", "values")
+
+    def __init__(
+        self,
+        values: list[Any],
+        exceptions: dict[int, BaseException] | None = None,
+        seconds: float = 0.0,
+        errors: dict[int, bool] | None = None,
+    ) -> None:
+        self.values, self.seconds = values, seconds
+        self.exceptions: dict[int, BaseException] = exceptions or {}
+        self.errors: dict[int, bool] = errors or {}
 
     @property
     def count(self) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from anypool._chunk import Chunk, Lane, Mode, Outcomes, failed
@@ -32,34 +31,33 @@ _PARTS = 8
 GRACE = 1.0
 
 
-@dataclass(slots=True, eq=False)
 class Flight:
     """A chunk on a slot; `progress` of its items are settled, `begun` is when the next one was started, if known."""
 
-    chunk: Chunk
-    seq: int
-    sent: float
-    progress: int = 0
-    begun: float | None = None
+    __slots__ = ("begun", "chunk", "progress", "sent", "seq")
+
+    def __init__(self, chunk: Chunk, seq: int, sent: float) -> None:
+        self.chunk, self.seq, self.sent = chunk, seq, sent
+        self.progress = 0
+        self.begun: float | None = None
 
 
-@dataclass(slots=True, eq=False)
 class Slot:
     """One worker's place in the pool, whoever fills it at the moment.
 
-    `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it.
+    `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it;
+    `quota`: tasks that its worker may still do; `verdict`: why its worker is about to be killed.
     """
 
-    number: int
-    flights: deque[Flight] = field(default_factory=deque)
-    started: bool = False
-    closing: bool = False
-    quota: int | None = None
-    tasks: int = 0
-    busy: float = 0.0
-    verdict: str | None = None
-    since: float = 0.0
-    slow: bool = False
+    __slots__ = ("busy", "closing", "flights", "number", "quota", "since", "slow", "started", "tasks", "verdict")
+
+    def __init__(self, number: int, quota: int | None) -> None:
+        self.number, self.quota = number, quota
+        self.flights: deque[Flight] = deque()
+        self.started = self.closing = self.slow = False
+        self.tasks = 0
+        self.busy = self.since = 0.0
+        self.verdict: str | None = None
 
 
 class Cause(NamedTuple):
@@ -91,7 +89,7 @@ class Desk:
 
     def add_slot(self, number: int) -> None:
         """A slot takes work from now on."""
-        self.slots[number] = Slot(number, quota=self._quota)
+        self.slots[number] = Slot(number, self._quota)
 
     def add_lane(self, lane: Lane) -> None:
         """Serve this lane from now on, in turn with the others."""

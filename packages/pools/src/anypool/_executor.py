@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from anypool._errors import PoolClosed
 
 if TYPE_CHECKING:
     from anypool._pool import Pool
@@ -27,29 +31,39 @@ class PoolExecutor(Executor):
         """The pool's `submit`; `RuntimeError` after shutdown, as the standard says."""
         try:
             return self._pool.submit(fn, *args, **kwargs)
-        except ValueError as error:
+        except PoolClosed as error:
             raise RuntimeError("cannot schedule new futures after shutdown") from error
 
     def map(
-        self, fn: Callable[..., R], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self, fn: Callable[..., R], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1, **more: Any
     ) -> Iterator[R]:
-        """All input is read at once; `timeout` counts from this call, for the whole."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        result = self._pool.amap(fn, *iterables, chunksize=None if chunksize == 1 else chunksize, on_error="return")
-        return _items(result, deadline)
+        """All input is read at once; `timeout` counts from this call. With the pool's own methods neither is so."""
+        if chunksize < 1:
+            raise ValueError(f"chunksize must be at least 1, got {chunksize}")
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout, **more)
+        chunks = _cut(zip(*iterables, strict=False), chunksize)
+        lists: Iterator[list[R]] = super().map(partial(_run, fn), chunks, timeout=timeout, **more)
+        return chain.from_iterable(lists)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Close the pool."""
-        if cancel_futures and (engine := self._pool._engine_made) is not None:  # noqa: SLF001 - the pool's own face
-            engine.cancel_waiting()
+        """Close the pool; without `wait` its workers end when all is done."""
         self._pool.close()
+        if cancel_futures:
+            self._pool.cancel_waiting()
         if wait:
             self._pool.join()
+        else:
+            threading.Thread(target=self._pool.join, name="anypool-shutdown").start()
 
 
-def _items(result: Result[list[R]], deadline: float | None) -> Iterator[R]:
-    values = result.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
-    for value in values:
-        if isinstance(value, BaseException):
-            raise value
-        yield value
+def _cut(rows: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    while chunk := list(islice(rows, size)):
+        yield chunk
+
+
+def _run(fn: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
+    return [fn(*row) for row in rows]
+
+
+PoolExecutor.__module__ = "anypool"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from anypool._crew import Crew
-from anypool._errors import PlanError
+from anypool._options import whole
 
 __all__: list[str] = []
 
@@ -17,7 +17,7 @@ LAUNCHER_API = 1
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may use: those of its affinity mask."""
+    """How many CPUs this process may use: those of its affinity mask, not those of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -25,9 +25,9 @@ def usable_cpus() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Launcher:
-    """What to start, as a picklable recipe. `launch()` starts it, as a standard `Executor` or as a crew.
+    """What to start, as a picklable recipe: frozen, without live resources. Subclasses have a `name` and `launch()`.
 
-    `workers`: how many; None for as many as there are usable CPUs where the pool is opened.
+    `workers`: how many, at least 1 (`ValueError`); None for as many as there are usable CPUs where the pool is opened.
     """
 
     name: ClassVar[str] = ""
@@ -36,10 +36,7 @@ class Launcher:
 
     def __post_init__(self) -> None:
         if self.workers is not None:
-            if isinstance(self.workers, bool) or not isinstance(self.workers, int):
-                raise TypeError(f"workers is a whole number or None, got {self.workers!r}")
-            if self.workers < 1:
-                raise ValueError(f"workers must be at least 1, got {self.workers}")
+            object.__setattr__(self, "workers", whole("workers", self.workers, 1))
 
     @property
     def size(self) -> int:
@@ -47,7 +44,10 @@ class Launcher:
         return self.workers if self.workers is not None else usable_cpus()
 
     def launch(self) -> Executor | Crew:
-        """Start the workers."""
+        """Start the workers: a standard `Executor`, or a crew. Each call starts others.
+
+        Raises `LauncherUnavailable` with what is missing where it can't run.
+        """
         raise NotImplementedError(f"{type(self).__name__}.launch")
 
     @classmethod
@@ -61,10 +61,10 @@ class Launcher:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
-    """What worker processes and threads start with.
+    """What every worker starts with.
 
-    `initializer(*initargs)` runs in each worker before its first task; what it raises ends the pool's maps with
-    `WorkerLost`.
+    `initializer(*initargs)` runs in each worker before its first task, for a serial pool once in the caller. What it
+    raises ends the pool's maps with `WorkerLost`.
     """
 
     initializer: Callable[..., object] | None = None
@@ -74,29 +74,35 @@ class WorkerOptions:
         """Raise `TypeError` for what can't be called."""
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer is a function or None, got {self.initializer!r}")
+        if not isinstance(self.initargs, (tuple, list)):
+            raise TypeError(f"initargs is a tuple of arguments, got {self.initargs!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessOptions(WorkerOptions):
-    """`max_tasks_per_worker` tasks, then a fresh worker takes its place; `max_memory_per_worker` bytes resident, then it is
-    killed; `env` is added to the workers' environment; `cwd` is where they start."""
+    """What worker processes have beyond that.
+
+    After `max_tasks_per_worker` tasks a fresh worker takes a worker's place; `env` is added to the workers' environment;
+    `cwd` is the folder they work in.
+    """
 
     max_tasks_per_worker: int | None = None
-    max_memory_per_worker: int | None = None
     env: Mapping[str, str] | None = None
     cwd: str | os.PathLike[str] | None = None
 
     def check(self) -> None:
         """Raise `TypeError` or `ValueError` for what no worker could start with."""
         super().check()
-        for name in ("max_tasks_per_worker", "max_memory_per_worker"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-                raise TypeError(f"{name} is a whole number or None, got {value!r}")
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.max_tasks_per_worker is not None:
+            tasks = whole("max_tasks_per_worker", self.max_tasks_per_worker, 1)
+            object.__setattr__(self, "max_tasks_per_worker", tasks)
         if self.cwd is not None and not os.path.isdir(self.cwd):
-            raise PlanError(f"cwd is a folder that exists, got {os.fspath(self.cwd)!r}")
+            raise ValueError(f"cwd is a folder that exists, got {os.fspath(self.cwd)!r}")
+        if self.env is not None and not isinstance(self.env, Mapping):
+            raise TypeError(f"env is a mapping of strings to strings, got {self.env!r}")
         for key, value in (self.env or {}).items():
-            if not isinstance(key, str) or not isinstance(value, str):
+            if not isinstance(key, str) or not isinstance(value, str):  # type: ignore[redundant-expr]
                 raise TypeError(f"env maps strings to strings, got {key!r}: {value!r}")
+
+
+Launcher.__module__ = "anypool"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-import ctypes
 import os
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -99,7 +97,7 @@ class SerialCrew(_Local):
 
     def identify(self, slot: int) -> tuple[str, str, int]:
         """This process."""
-        return "caller", socket.gethostname(), os.getpid()
+        return "caller", os.uname().nodename, os.getpid()
 
     def close(self) -> None:
         """Nothing to end."""
@@ -144,6 +142,8 @@ class _Worker:
         with self._gate:
             self.abandoned = True
             if self._inside and ident is not None:
+                import ctypes
+
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
 
     def _events(self, flight: Flight) -> Iterator[Event]:
@@ -309,7 +309,7 @@ class ThreadCrew(_Local):
 
     def identify(self, slot: int) -> tuple[str, str, int]:
         """The thread's name, and this process."""
-        return f"thread-{slot}", socket.gethostname(), os.getpid()
+        return f"thread-{slot}", os.uname().nodename, os.getpid()
 
     def close(self) -> None:
         """Let the threads end, and wait for those that run nothing."""

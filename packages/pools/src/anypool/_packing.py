@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import pickle
 import types
@@ -88,6 +87,8 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     parcel = place(frames)
     digest = NO_DIGEST
     if parcel.size > _SMALL_BODY:
+        import hashlib
+
         hashed = hashlib.sha256(frames.header)
         if frames.buffers:
             hashed.update(b"%d" % next(_numbers))

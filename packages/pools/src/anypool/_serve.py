@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice, starmap
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple, cast
 from anypool_serialize import dumps, loads
 
 from anypool._chunk import Calling, Direct, Mode, Packed
-from anypool._errors import RemoteError, RemoteTraceback
 from anypool._segments import SegmentLost
 from anypool._wire import INLINE, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
 
@@ -87,6 +85,8 @@ class Failure(NamedTuple):
 
     def rebuild(self) -> BaseException:
         """The exception itself with the remote traceback as its cause, or `RemoteError` in its stead."""
+        from anypool._errors import RemoteError, RemoteTraceback
+
         if self.pickled is not None:
             try:
                 error = loads(self.pickled)
@@ -102,6 +102,9 @@ class Failure(NamedTuple):
 
 def describe(error: BaseException) -> Failure:
     """Make a `Failure`; never raises, whatever the exception's own methods do."""
+    # Not at the top: workers start without it, and most never need it.
+    import traceback
+
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:

@@ -175,7 +175,7 @@ def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dic
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         result.settle(failed(error), 0)
         return result
-    engine.submit(Call(0, body, body.key, payload, size, size > _ALONE_BYTES, result))
+    engine.submit(Call(body, payload, size, size > _ALONE_BYTES, result))
     return result
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import socket
 import sys
 
 from anypool_serialize import dumps, loads
@@ -85,7 +84,7 @@ class _Worker:
         with contextlib.suppress(OSError):
             self._claims = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._segments = fields["probe"] is not None and self._reaches(Ref(*fields["probe"]))
-        hello = control(Kind.HELLO, pid=os.getpid(), host=socket.gethostname(), segments=self._segments,
+        hello = control(Kind.HELLO, pid=os.getpid(), host=os.uname().nodename, segments=self._segments,
                         claims=self._claims >= 0)  # fmt: skip
         if message.parts:
             try:

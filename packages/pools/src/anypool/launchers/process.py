@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from anypool._launcher import Launcher, ProcessOptions
+from anypool._options import whole
 
 if TYPE_CHECKING:
     from anypool._channels import ProcessCrew
@@ -16,13 +17,20 @@ __all__ = ["Process"]
 
 @dataclass(frozen=True, kw_only=True)
 class Process(ProcessOptions, Launcher):
-    """The caller's main module is never imported again; the second worker costs milliseconds."""
+    """Worker processes; the second one costs milliseconds. The caller's main module is never imported again.
+
+    A worker that holds more than `max_memory_per_worker` bytes of its own is killed, and its task counts as lost.
+    """
 
     name: ClassVar[str] = "process"
+    max_memory_per_worker: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check()
+        if self.max_memory_per_worker is not None:
+            limit = whole("max_memory_per_worker", self.max_memory_per_worker, 1)
+            object.__setattr__(self, "max_memory_per_worker", limit)
 
     def launch(self) -> ProcessCrew:
         """Start the agent, if this process has none, and the workers."""

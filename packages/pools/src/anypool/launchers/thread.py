@@ -13,8 +13,11 @@ __all__ = ["Thread"]
 
 @dataclass(frozen=True, kw_only=True)
 class Thread(WorkerOptions, Launcher):
-    """Arguments and results pass by reference, so nothing needs to be picklable, and a task that changes its argument
-    changes the caller's."""
+    """Threads of this process.
+
+    Arguments and results pass by reference: nothing needs to be picklable, and a task that changes its argument changes
+    the caller's. A task past its `timeout` can only be left behind; four such threads per worker are the limit.
+    """
 
     name: ClassVar[str] = "thread"
 
