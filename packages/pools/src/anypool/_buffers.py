@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-
-from anypool_serialize import Frames
+from collections.abc import Callable, Sequence
 
 from anypool._packing import Parcel, inline
 from anypool._segments import Arena, Mappings, Sealed
 from anypool._wire import Buffer, Message, Ref
 from anypool._worker import ARENA, SEGMENT
+from anypool_serialize import Frames
 
 __all__: list[str] = []
 
@@ -108,7 +107,7 @@ class _SealedParcel(Parcel):
 
     __slots__ = ("_sealed",)
 
-    def __init__(self, parts: list[Buffer | Ref], size: int, sealed: Sealed) -> None:
+    def __init__(self, parts: Sequence[Buffer | Ref], size: int, sealed: Sealed) -> None:
         super().__init__(parts, size)
         self._sealed = sealed
 

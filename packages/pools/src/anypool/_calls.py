@@ -18,7 +18,7 @@ _MOST_FUNCTIONS = 256
 
 
 class Call:
-    """One call: `payload` is (args, kwargs), packed if the crew needs that; `size` its bytes; `alone` if it is large."""
+    """One call: `payload` is (args, kwargs), packed if the crew needs that; `size` its bytes; `alone` if large."""
 
     __slots__ = ("alone", "body", "number", "payload", "result", "size")
 

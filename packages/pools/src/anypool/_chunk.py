@@ -77,8 +77,9 @@ class Job:
 class Chunk:
     """`count` items of a payload, after the first `skip`; `first` is the index of the first of them in the input.
 
-    A chunk that comes back in part, or is lost, is cut again by its numbers alone; the payload is packed once. `expected`
-    is a guess in seconds, `size` is in bytes, `losses` counts those that were nobody's fault, `extra` is its lane's.
+    A chunk that comes back in part, or is lost, is cut again by its numbers alone; the payload is packed once.
+    `expected` is a guess in seconds, `size` is in bytes, `losses` counts those that were nobody's fault, `extra` is its
+    lane's.
     """
 
     __slots__ = (
@@ -116,10 +117,16 @@ class Chunk:
 class Outcomes(Protocol):
     """What became of `count` items in a row; `errors` maps offsets to whether the exception is one to retry."""
 
-    count: int
     seconds: float
     errors: dict[int, bool]
-    size: int
+
+    @property
+    def count(self) -> int:
+        """How many items these are."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
 
     def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
         """Values (None for errors) and exceptions by offset; runs user code when it unpickles."""

@@ -89,9 +89,10 @@ class Crew(Protocol):
     """The workers of one pool.
 
     A `polled` crew hands out its events when asked (`poll`), and whoever waits for the pool asks. Others call `deliver`
-    from threads of their own, holding no lock. `send`, `recall`, `kill`, `renew`, `stop` and `resize` are called with the engine's
-    lock held and must not block; `body` and `pack` without it, for they run user code. A crew that `runs_here` runs tasks
-    in `poll`, where Ctrl-C is the task's. One that doesn't report items can't be asked for careful chunks.
+    from threads of their own, holding no lock. `send`, `recall`, `kill`, `renew`, `stop` and `resize` are called with
+    the engine's lock held and must not block; `body` and `pack` without it, for they run user code. A crew that
+    `runs_here` runs tasks in `poll`, where Ctrl-C is the task's. One that doesn't report items can't be asked for
+    careful chunks.
     """
 
     polled: bool

@@ -10,7 +10,7 @@ the item that was running, and only that one. Losses that are no fault of the wo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
 from anypool._chunk import Chunk, Lane, Mode, Outcomes, failed
@@ -32,13 +32,18 @@ GRACE = 1.0
 
 
 class Flight:
-    """A chunk on a slot; `progress` of its items are settled, `begun` is when the next one was started, if known."""
+    """A chunk on a slot.
 
-    __slots__ = ("begun", "chunk", "progress", "sent", "seq")
+    `progress` of its items are settled; `begun` is when the next one was started, if known; `queued`: it was sent behind
+    another.
+    """
+
+    __slots__ = ("begun", "chunk", "progress", "queued", "sent", "seq")
 
     def __init__(self, chunk: Chunk, seq: int, sent: float) -> None:
         self.chunk, self.seq, self.sent = chunk, seq, sent
         self.progress = 0
+        self.queued = False
         self.begun: float | None = None
 
 
@@ -49,7 +54,18 @@ class Slot:
     `quota`: tasks that its worker may still do; `verdict`: why its worker is about to be killed.
     """
 
-    __slots__ = ("busy", "closing", "flights", "number", "quota", "since", "slow", "started", "tasks", "verdict")
+    __slots__ = (
+        "busy",
+        "closing",
+        "flights",
+        "number",
+        "quota",
+        "since",
+        "slow",
+        "started",
+        "tasks",
+        "verdict",
+    )
 
     def __init__(self, number: int, quota: int | None) -> None:
         self.number, self.quota = number, quota
@@ -101,17 +117,14 @@ class Desk:
             self._lanes.remove(lane)
 
     @property
-    def lanes(self) -> Iterable[Lane]:
+    def lanes(self) -> Collection[Lane]:
         """All lanes that are served."""
         return self._lanes
 
     @property
     def queued(self) -> bool:
         """Whether any lane has a chunk ready."""
-        for lane in self._lanes:
-            if lane.queued:
-                return True
-        return False
+        return any([lane.queued for lane in self._lanes])
 
     def room(self) -> int:
         """How many more chunks could be sent right now."""
@@ -142,7 +155,9 @@ class Desk:
                     return sends
                 self._seq += 1
                 flight = Flight(chunk, self._seq, now)
-                if not slot.flights:
+                if slot.flights:
+                    flight.queued = True
+                else:
                     slot.since = now
                 slot.flights.append(flight)
                 if slot.quota is not None:
@@ -378,5 +393,11 @@ def worker_lost(chunk: Chunk, at: int, cause: Cause, tried: str) -> WorkerLost:
     tail = f"\nlast lines of its stderr:\n{cause.stderr}" if cause.stderr else ""
     message = f"{cause.worker or 'a worker'}{where} was lost while it ran {what}: {cause.text}{tried}{tail}"
     return WorkerLost(
-        message, item=item, worker=cause.worker, host=cause.host, cause=cause.text, begun=True, stderr=cause.stderr
+        message,
+        item=item,
+        worker=cause.worker,
+        host=cause.host,
+        cause=cause.text,
+        begun=True,
+        stderr=cause.stderr,
     )

@@ -1,7 +1,7 @@
 """Carry out what the desk decides: one lock for the state, one token for whoever moves the bytes.
 
-Whoever waits for a pool drives it: takes the token, polls the crew, applies what happened, sends what there is room for,
-until what it waits for has come. Others sleep until they are done or the token is free. While nobody waits the helper
+Whoever waits for a pool drives it: takes the token, polls the crew, applies what happened, sends what there is room
+for, until what it waits for has come. Others sleep until they are done or the token is free. While nobody waits the helper
 drives. Nobody runs user code with the lock held.
 """
 
@@ -325,10 +325,12 @@ class Engine:
     def _lost(self, number: int, cause: Cause) -> None:
         slot = self.desk.slots.get(number)
         if slot is None:
+            self.crew.stop(number)
             return
         false_start = self.desk.lost(number, cause)
         if slot.closing:
             del self.desk.slots[number]
+            self.crew.stop(number)
             return
         count = self._false_starts.get(number, 0) + 1 if false_start else 0
         self._false_starts[number] = count
@@ -339,6 +341,7 @@ class Engine:
                 del self.desk.slots[number]
             return
         del self.desk.slots[number]
+        self.crew.stop(number)
         if not self.desk.slots:
             self._break(WorkerLost(f"no worker could be started: {cause.text}\n{cause.stderr}", cause=cause.text))
 

@@ -324,5 +324,3 @@ class ThreadCrew(_Local):
         """Let the threads end."""
         for worker in list(self._threads.values()):
             worker.flights.put(None)
-
-

@@ -6,15 +6,14 @@ import itertools
 import pickle
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
-
-from anypool_serialize import Frames, by_reference, dumps
 
 from anypool._chunk import Body, Calling, Mode
 from anypool._desk import Flight
 from anypool._serve import RUN
 from anypool._wire import NO_DIGEST, Buffer, Kind, Message, Ref
+from anypool_serialize import Frames, by_reference, dumps
 
 __all__: list[str] = []
 
@@ -38,7 +37,7 @@ class Parcel:
 
     __slots__ = ("_returned", "parts", "size")
 
-    def __init__(self, parts: list[Buffer | Ref], size: int, returned: deque[int] | None = None) -> None:
+    def __init__(self, parts: Sequence[Buffer | Ref], size: int, returned: deque[int] | None = None) -> None:
         self.parts, self.size, self._returned = parts, size, returned
 
     def __del__(self) -> None:

@@ -46,8 +46,8 @@ class Result(Future[T], Generic[T]):
             for waiter in self._waiters:
                 (waiter.add_exception if at in outcomes.errors else waiter.add_result)(self)
             self._condition.notify_all()
-        if self._done_callbacks:
-            helper.call(self._invoke_callbacks)
+        if self._done_callbacks:  # type: ignore[attr-defined]
+            helper.call(self._invoke_callbacks)  # type: ignore[attr-defined]
 
     def abort(self) -> None:
         """End as cancelled, whether begun or not; called by the engine's owner, without its lock."""
@@ -130,5 +130,3 @@ class Result(Future[T], Generic[T]):
         import asyncio
 
         return asyncio.wrap_future(self).__await__()
-
-

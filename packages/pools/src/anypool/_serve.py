@@ -10,11 +10,10 @@ from struct import Struct
 from time import perf_counter
 from typing import Any, NamedTuple, cast
 
-from anypool_serialize import dumps, loads
-
 from anypool._chunk import Calling, Direct, Mode, Packed
 from anypool._segments import SegmentLost
 from anypool._wire import INLINE, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
+from anypool_serialize import dumps, loads
 
 __all__: list[str] = []
 
@@ -37,7 +36,18 @@ def call_each(calling: Calling, mode: int, items: Any) -> Iterator[Any]:
         return map(function, *items)
     if mode == Mode.STAR:
         return starmap(function, items)
-    return map(lambda call: function(*call[0], **call[1]), items)
+    # Not a generator: that would end with the first call that raises.
+    return map(_Spread(function), items)
+
+
+class _Spread:
+    """Calls a function with what is packed in a pair of arguments and keywords."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, call: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        return self._function(*call[0], **call[1])
 
 
 def run(
@@ -63,7 +73,7 @@ def run(
                 raise RuntimeError("the task raised StopIteration")
         except passing:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is its outcome
             errors[len(values)] = error
             values.append(None)
             if stop:
@@ -185,9 +195,7 @@ class Server:
         """Forget a function."""
         self._held -= self._bodies.pop(digest, (None, 0))[1]
 
-    def _calling(
-        self, digest: bytes, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]
-    ) -> Calling | None:
+    def _calling(self, digest: bytes, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> Calling | None:
         if digest == NO_DIGEST:
             # A small body always comes along, and is its own key.
             digest = bytes(cast("Buffer", parts[0]))
@@ -277,11 +285,9 @@ def _open(parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> list[Buf
     return [head, *(fetch(part) if isinstance(part, Ref) else bytearray(part) for part in rest)]
 
 
-def _unpack_items(
-    mode: int, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer], skip: int, count: int
-) -> Any:
+def _unpack_items(mode: int, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer], skip: int, count: int) -> Any:
     if mode == Mode.CALL and count > 1:
-        return map(loads, parts)
+        return map(loads, cast("list[Buffer]", parts))
     opened = _open(parts, fetch)
     items = loads(opened[0], opened[1:])
     if mode == Mode.CALL:
@@ -337,10 +343,8 @@ def serve_here(
     passing: tuple[type[BaseException], ...] = (),
 ) -> Direct:
     """Run a chunk by reference, in the calling thread."""
-    if mode is Mode.MAP:
-        items = [column[skip : skip + count] for column in items]
-    else:
-        items = items[skip : skip + count]
+    end = skip + count
+    items = [column[skip:end] for column in items] if mode is Mode.MAP else items[skip:end]
     started = perf_counter()
     values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
     seconds = perf_counter() - started

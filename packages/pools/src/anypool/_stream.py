@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from anypool_serialize import Unserializable, dumps
-
 from anypool._chunk import Chunk, Job, Mode, Outcomes, Packed, failed
 from anypool._sizing import BYTES, Sizer
+from anypool_serialize import Unserializable, dumps
 
 __all__: list[str] = []
 
@@ -337,5 +336,3 @@ def _refused(index: int, error: BaseException) -> Segment:
 def reference(payload: Any) -> tuple[Any, int]:
     """The `pack` of crews that share this process' objects."""
     return payload, 0
-
-

@@ -89,7 +89,19 @@ class Ref(NamedTuple):
 class Message:
     """One message; `seq` numbers what is sent on a channel, `map` and `chunk` name the work it belongs to."""
 
-    __slots__ = ("attempt", "chunk", "count", "digest", "flags", "kind", "map", "meta", "parts", "seq", "slot")
+    __slots__ = (
+        "attempt",
+        "chunk",
+        "count",
+        "digest",
+        "flags",
+        "kind",
+        "map",
+        "meta",
+        "parts",
+        "seq",
+        "slot",
+    )
 
     def __init__(
         self,
@@ -199,7 +211,7 @@ class Decoder:
         head = _HEAD.unpack_from(view, start)
         magic, version, parts, meta, total = head[0], head[1], head[10], head[11], head[12]
         if magic != _MAGIC or version != VERSION:
-            raise WireError(f"expected an anypool message, version {VERSION}, got {bytes(view[start:start + 32])!r}")
+            raise WireError(f"expected an anypool message, version {VERSION}, got {bytes(view[start : start + 32])!r}")
         if parts > _MAX_PARTS or meta > min(_MAX_META, total):
             raise WireError(f"a message claims {parts} parts and {meta} bytes of metadata")
         return int(_HEAD.size + parts * _LENGTH.size + total)

@@ -28,7 +28,13 @@ _ALONE_BYTES = 64 << 10
 
 
 def open_stream(
-    engine: Engine, mode: Mode, f: Callable[..., Any], iterables: tuple[Any, ...], options: Options, *, ordered: bool
+    engine: Engine,
+    mode: Mode,
+    f: Callable[..., Any],
+    iterables: tuple[Any, ...],
+    options: Options,
+    *,
+    ordered: bool,
 ) -> Stream:
     """Check what was given, serialise f, and have the engine serve the map."""
     if not callable(f):
@@ -177,5 +183,3 @@ def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dic
         return result
     engine.submit(Call(body, payload, size, size > _ALONE_BYTES, result))
     return result
-
-

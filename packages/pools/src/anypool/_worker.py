@@ -6,12 +6,12 @@ import contextlib
 import importlib
 import os
 import sys
-
-from anypool_serialize import dumps, loads
+from typing import cast
 
 from anypool._segments import Arena, Mappings, private_copy
 from anypool._serve import Server, describe
 from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
+from anypool_serialize import dumps, loads
 
 __all__: list[str] = []
 
@@ -29,7 +29,7 @@ door: int | None = None
 
 def main(reader: int, writer: int, door_: int) -> None:
     """Serve chunks from descriptor `reader` until it ends; answer on `writer`."""
-    global door  # noqa: PLW0603 - a worker process has one
+    global door
     door = door_
     with contextlib.suppress(BrokenPipeError):
         _Worker(reader, writer).serve()
@@ -88,7 +88,7 @@ class _Worker:
                         claims=self._claims >= 0)  # fmt: skip
         if message.parts:
             try:
-                initializer, initargs = loads(message.parts[0])
+                initializer, initargs = loads(cast("bytes", message.parts[0]))
                 initializer(*initargs)
             except BaseException as error:  # noqa: BLE001 - the owner raises it
                 hello.parts = [dumps(describe(error)).header]
@@ -105,7 +105,7 @@ class _Worker:
         for reply in self._server.answer(message, self._fetch):
             _flush()
             for at, part in enumerate(reply.parts):
-                if len(part) >= SEGMENT:
+                if not isinstance(part, Ref) and len(part) >= SEGMENT:
                     reply.parts[at] = self._placed(part)
             self._write(reply)
             del reply

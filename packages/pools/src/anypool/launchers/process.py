@@ -34,7 +34,8 @@ class Process(ProcessOptions, Launcher):
 
     def launch(self) -> ProcessCrew:
         """Start the agent, if this process has none, and the workers."""
-        from anypool._channels import ProcessCrew, Setting
+        from anypool._channels import ProcessCrew
+        from anypool._line import Setting
 
         folder = None if self.cwd is None else os.fspath(self.cwd)
         setting = Setting(self.initializer, self.initargs, self.env, folder, self.max_memory_per_worker)

@@ -1,0 +1,152 @@
+"""The line from a pool to its agent: asks for workers and kills, hears of deaths, and hands on what workers print."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any, NamedTuple
+
+from anypool._agents import AgentLost, open_control
+from anypool._channel import Channel
+from anypool._errors import LauncherUnavailable
+from anypool._wire import Kind, Message, Ref, control
+
+__all__: list[str] = []
+
+_GRACE = 0.5
+_BYE_SECONDS = 5.0
+
+
+class Setting(NamedTuple):
+    """What workers start with; `env` is added to the owner's environment, `memory` is a limit in bytes."""
+
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    env: Mapping[str, str] | None = None
+    cwd: str | None = None
+    memory: int | None = None
+
+
+class Line:
+    """A control socket and what waits to be shown; any thread may send, one at a time hears."""
+
+    def __init__(self, epoll: select.epoll, setting: Setting) -> None:
+        self._epoll, self._setting = epoll, setting
+        self._lock = threading.Lock()
+        self._relayed: deque[tuple[int, bytes]] = deque()
+        self._connect()
+
+    def _connect(self) -> None:
+        setting = self._setting
+        environment = dict(os.environ)
+        environment.update(setting.env or {})
+        self._control = open_control(environment if setting.env else None)
+        self._epoll.register(self._control.fileno(), select.EPOLLIN)
+        setup = control(
+            Kind.SETUP, sys_path=[os.path.abspath(entry) for entry in sys.path], argv=sys.argv[:1],
+            cwd=os.path.abspath(setting.cwd) if setting.cwd else _folder(), env=environment, umask=_umask(),
+            affinity=sorted(os.sched_getaffinity(0)), memory_limit=setting.memory,
+        )  # fmt: skip
+        self._control.send(setup)
+
+    def reconnect(self) -> None:
+        """Start another agent in the place of one that was lost."""
+        with self._lock:
+            self.leave()
+            self._control.close()
+            self._connect()
+
+    def leave(self) -> None:
+        """Hear no more."""
+        self._epoll.unregister(self._control.fileno())
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self._control.fileno()
+
+    def spawn(self, channel: Channel) -> None:
+        """Ask for the worker at the other end of a channel, once."""
+        if channel.theirs:
+            fds, channel.theirs = channel.theirs, []
+            self._send(Message(Kind.SPAWN, slot=channel.slot, seq=channel.incarnation), fds)
+
+    def kill(self, channel: Channel) -> None:
+        """Ask for the worker's end: SIGTERM, then SIGKILL to its process group."""
+        message = control(Kind.KILL, channel.slot, grace=_GRACE)
+        message.seq = channel.incarnation
+        self._send(message)
+
+    def _send(self, message: Message, fds: list[int] | None = None) -> None:
+        with self._lock:
+            self._control.send(message, fds or [])
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._control.fileno() >= 0:
+            mask = select.EPOLLIN | (select.EPOLLOUT if self._control.pending else 0)
+            self._epoll.modify(self._control.fileno(), mask)
+
+    def hear(self, mask: int) -> list[Message]:
+        """What the agent tells of workers; raises `AgentLost` or `LauncherUnavailable` when it is gone."""
+        with self._lock:
+            if mask & select.EPOLLOUT:
+                self._control.flush()
+                self._watch()
+            messages = self._control.receive() if mask & ~select.EPOLLOUT else []
+        for message in messages:
+            if message.kind == Kind.RELAY:
+                part = message.parts[0]
+                assert not isinstance(part, Ref)
+                self._relayed.append((message.json()["stream"], bytes(part)))
+        return [message for message in messages if message.kind != Kind.RELAY]
+
+    def show(self) -> None:
+        """Hand on what workers printed; a stream that is gone or refuses costs the text, not the map."""
+        while self._relayed:
+            stream, data = self._relayed.popleft()
+            out = sys.stdout if stream == 1 else sys.stderr
+            try:
+                out.write(data.decode(errors="backslashreplace"))
+                out.flush()
+            except (OSError, ValueError, AttributeError):
+                continue
+
+    def say_bye(self, seconds: float) -> None:
+        """Have what is left of the workers ended, and hear the agent out."""
+        deadline = monotonic() + seconds
+        try:
+            self._send(control(Kind.BYE, grace=_BYE_SECONDS))
+            while monotonic() < deadline:
+                if any(message.kind == Kind.BYE for message in self.hear(select.EPOLLIN | select.EPOLLOUT)):
+                    return
+                self.show()
+                self._epoll.poll(0.1)
+        except (AgentLost, LauncherUnavailable):
+            return
+        finally:
+            self.show()
+
+    def close(self) -> None:
+        """Close the socket, which ends the workers; the agent of the last line ends too."""
+        self._control.close()
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _umask() -> int | None:
+    # Asking os.umask means changing it for a moment, under other threads' feet.
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            return next((int(line.split()[1], 8) for line in status if line.startswith("Umask")), None)
+    except OSError:
+        return None
