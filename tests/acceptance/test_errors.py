@@ -1,0 +1,164 @@
+"""What goes wrong in a task arrives as what it was, costs nothing else, and never hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import traceback
+
+import pytest
+
+from anypool import Pool, RemoteError, Result, Unserializable, WorkerLost, get_pool
+
+
+class Complaint(Exception):
+    def __init__(self, code, text):
+        super().__init__(code, text)
+        self.code, self.text = code, text
+
+
+class Unbuildable(Exception):
+    def __init__(self, needed, *, also):
+        super().__init__(f"{needed} {also}")
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+class Holding(Exception):
+    def __init__(self):
+        super().__init__("holds a lock and a socket")
+        self.lock, self.socket = threading.Lock(), socket.socket()
+
+
+def inverse_deep_inside(x):
+    def helper(y):
+        return 1 / y
+
+    return helper(x)
+
+
+def complain(x):
+    raise Complaint(x, "because")
+
+
+def test_an_exception_keeps_its_type_its_attributes_and_its_remote_traceback(pool: Pool) -> None:
+    with pytest.raises(Complaint) as caught:
+        pool.map(complain, [7])
+    assert (caught.value.code, caught.value.text) == (7, "because")
+    with pytest.raises(ZeroDivisionError) as divided:
+        pool.map(inverse_deep_inside, [1, 0])
+    text = "".join(traceback.format_exception(divided.value))
+    assert "in helper" in text
+    assert "return 1 / y" in text
+
+
+@pytest.mark.parametrize("method", ["map", "imap", "uimap", "amap", "pipe", "submit"])
+def test_every_way_of_calling_raises_the_tasks_own_exception(pool: Pool, method: str) -> None:
+    with pytest.raises(Complaint):
+        if method in ("pipe", "submit"):
+            answer = getattr(pool, method)(complain, 1)
+        else:
+            answer = getattr(pool, method)(complain, [1])
+        if isinstance(answer, Result):
+            answer.get(10)
+        list(answer)
+
+
+def test_the_other_tasks_results_can_be_had(pool: Pool) -> None:
+    outcomes = pool.map(inverse_deep_inside, [1, 0, 2, 0, 4], on_error="return")
+    assert [outcomes[0], outcomes[2], outcomes[4]] == [1, 0.5, 0.25]
+    assert all(isinstance(outcomes[at], ZeroDivisionError) for at in (1, 3))
+    results = [pool.submit(inverse_deep_inside, x) for x in (1, 0, 2)]
+    assert [type(result.exception(10)) for result in results] == [type(None), ZeroDivisionError, type(None)]
+    assert pool.map(abs, [-1]) == [1]
+
+
+@pytest.mark.parametrize("name", ["Unbuildable", "Unprintable", "Holding"])
+def test_an_exception_that_cannot_travel_is_described(pool: Pool, launcher: str, name: str) -> None:
+    kind = {"Unbuildable": Unbuildable, "Unprintable": Unprintable, "Holding": Holding}[name]
+
+    def fail(_):
+        raise kind(1, also=2) if kind is Unbuildable else kind()
+
+    (outcome,) = pool.map(fail, [0], on_error="return")
+    if launcher.startswith(("serial", "thread")):
+        assert type(outcome) is kind
+    elif isinstance(outcome, RemoteError):
+        assert outcome.type_name.endswith(name)
+        assert "in fail" in outcome.remote_traceback
+    else:
+        # Its own class, if it survived the way.
+        assert type(outcome) is kind
+    if isinstance(outcome, Holding):
+        outcome.socket.close()
+    assert pool.map(abs, [-1]) == [1]
+
+
+def test_what_cannot_be_sent_is_refused_with_the_path_to_it(pool: Pool, launcher: str) -> None:
+    if launcher.startswith(("serial", "thread")):
+        pytest.skip("arguments pass by reference")
+    with socket.socket() as culprit:
+        holder = {"inner": [culprit]}
+        outcomes = pool.map(lambda x: type(x).__name__, [1, holder, 3], on_error="return")
+        assert [outcomes[0], outcomes[2]] == ["int", "int"]
+        assert isinstance(outcomes[1], Unserializable)
+        assert "['inner'][0]" in str(outcomes[1])
+        with pytest.raises(TypeError, match="culprit"):
+            pool.map(lambda x: culprit, [1])
+        with pytest.raises(Unserializable):
+            pool.submit(abs, culprit).result(10)
+        with pytest.raises(Unserializable):
+            pool.pipe(abs, culprit)
+    assert pool.map(abs, [-1]) == [1]
+
+
+def test_a_result_that_cannot_be_sent_is_that_items_error(pool: Pool, launcher: str) -> None:
+    if launcher.startswith(("serial", "thread")):
+        pytest.skip("results pass by reference")
+    outcomes = pool.map(lambda x: (y for y in [x]) if x == 1 else x, range(3), on_error="return")
+    assert [outcomes[0], outcomes[2]] == [0, 2]
+    assert isinstance(outcomes[1], Unserializable)
+    with pytest.raises(Unserializable):
+        pool.pipe(lambda: (y for y in []))
+
+
+@pytest.mark.parametrize("how", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(3)])
+def test_a_worker_that_dies_names_its_task(pool: Pool, launcher: str, how) -> None:
+    if launcher.startswith(("serial", "thread")):
+        pytest.skip("the task would end the tests")
+    with pytest.raises(WorkerLost) as lost:
+        pool.map(lambda x: how() if x == 3 else x, range(6))
+    assert lost.value.item == 3
+    assert "item 3" in str(lost.value)
+    assert lost.value.cause
+    assert pool.map(abs, range(-3, 3)) == list(map(abs, range(-3, 3)))
+    with pytest.raises(WorkerLost):
+        pool.pipe(how)
+    assert pool.pipe(abs, -1) == 1
+
+
+def test_a_process_that_dies_tells_how_and_what_it_last_said() -> None:
+    def shout(x):
+        os.write(2, b"last words\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    with get_pool("process:2") as pool, pytest.raises(WorkerLost) as lost:
+        pool.map(shout, [0], retries=0)
+    assert "SIGSEGV" in lost.value.cause
+    assert "last words" in lost.value.stderr
+    assert lost.value.begun
+    assert lost.value.host == socket.gethostname()
+
+
+def test_what_is_no_function_is_refused_at_the_call(pool: Pool) -> None:
+    for use in (pool.map, pool.imap, pool.uimap, pool.amap):
+        with pytest.raises(TypeError):
+            use(3, [1])  # type: ignore[operator]
+    for call in (pool.pipe, pool.submit):
+        with pytest.raises(TypeError):
+            call(3, 1)  # type: ignore[operator]
