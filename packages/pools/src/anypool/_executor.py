@@ -35,7 +35,12 @@ class PoolExecutor(Executor):
             raise RuntimeError("cannot schedule new futures after shutdown") from error
 
     def map(
-        self, fn: Callable[..., R], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1, **more: Any
+        self,
+        fn: Callable[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        **more: Any,
     ) -> Iterator[R]:
         """All input is read at once; `timeout` counts from this call. With the pool's own methods neither is so."""
         if chunksize < 1:
@@ -64,6 +69,3 @@ def _cut(rows: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any,
 
 def _run(fn: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
     return [fn(*row) for row in rows]
-
-
-PoolExecutor.__module__ = "anypool"

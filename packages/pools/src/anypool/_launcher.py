@@ -82,8 +82,8 @@ class WorkerOptions:
 class ProcessOptions(WorkerOptions):
     """What worker processes have beyond that.
 
-    After `max_tasks_per_worker` tasks a fresh worker takes a worker's place; `env` is added to the workers' environment;
-    `cwd` is the folder they work in.
+    After `max_tasks_per_worker` tasks a fresh worker takes a worker's place; `env` is added to their environment; `cwd`
+    is the folder they work in.
     """
 
     max_tasks_per_worker: int | None = None

@@ -30,9 +30,7 @@ class Runner:
     ) -> Iterator[R]:
         raise NotImplementedError
 
-    def _amap(
-        self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options
-    ) -> Result[list[R]]:
+    def _amap(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> Result[list[R]]:
         raise NotImplementedError
 
 
@@ -43,9 +41,7 @@ class Maps(Runner):
     """
 
     @overload
-    def map(
-        self: Runner, f: Callable[[A], R], a: Iterable[A], /, **options: Unpack[MapOptions]
-    ) -> list[R]: ...
+    def map(self: Runner, f: Callable[[A], R], a: Iterable[A], /, **options: Unpack[MapOptions]) -> list[R]: ...
     @overload
     def map(
         self: Runner, f: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /, **options: Unpack[MapOptions]
@@ -73,9 +69,7 @@ class Maps(Runner):
         **options: Unpack[MapOptions],
     ) -> list[R]: ...
     @overload
-    def map(
-        self: Runner, f: Callable[..., R], /, *iterables: Many, **options: Unpack[NeededKwargs]
-    ) -> list[R]: ...
+    def map(self: Runner, f: Callable[..., R], /, *iterables: Many, **options: Unpack[NeededKwargs]) -> list[R]: ...
     def map(self: Runner, f: Callable[..., R], /, *iterables: Many, **options: Any) -> list[R]:
         """`[f(*row) for row in zip(*iterables)]`, in input order; stops at the shortest iterable.
 
@@ -86,9 +80,7 @@ class Maps(Runner):
         return self._map(Mode.MAP, f, iterables, Options("map", options))
 
     @overload
-    def imap(
-        self: Runner, f: Callable[[A], R], a: Iterable[A], /, **options: Unpack[MapOptions]
-    ) -> Iterator[R]: ...
+    def imap(self: Runner, f: Callable[[A], R], a: Iterable[A], /, **options: Unpack[MapOptions]) -> Iterator[R]: ...
     @overload
     def imap(
         self: Runner, f: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /, **options: Unpack[MapOptions]
@@ -123,15 +115,13 @@ class Maps(Runner):
         """Results in input order, as they come; `next` on the iterator may be called by several threads.
 
         An exception is raised in its item's place, and the item after it can be taken next. Input is read by whoever
-        takes results: two chunks per worker ahead, or `buffersize` items, so it may be endless. Behind a slow item up to
-        64 MiB of finished ones are kept. Dropping the iterator withdraws what has not begun. Options as for `map`.
+        takes results: two chunks per worker ahead, or `buffersize` items, so it may be endless. Behind a slow item up
+        to 64 MiB of finished ones are kept. Dropping the iterator withdraws what has not begun. Options as for `map`.
         """
         return self._imap(Mode.MAP, f, iterables, Options("imap", options, lazy=True), ordered=True)
 
     @overload
-    def uimap(
-        self: Runner, f: Callable[[A], R], a: Iterable[A], /, **options: Unpack[MapOptions]
-    ) -> Iterator[R]: ...
+    def uimap(self: Runner, f: Callable[[A], R], a: Iterable[A], /, **options: Unpack[MapOptions]) -> Iterator[R]: ...
     @overload
     def uimap(
         self: Runner, f: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /, **options: Unpack[MapOptions]
@@ -208,16 +198,17 @@ class Maps(Runner):
     def amap(self: Runner, f: Callable[..., R], /, *iterables: Many, **options: Any) -> Result[list[R]]:
         """`map` as a `Result`, whose value is the list or the exception that `map` would raise.
 
-        All of the input is read, and serialised where workers need that, before this returns: nothing bounds its memory.
-        Options as for `map`, and `callback(list)` and `error_callback(exception)`, called on a thread of the library's.
+        All of the input is read, and serialised where workers need that, before this returns: nothing bounds its
+        memory. On a serial pool it is also computed by then. Options as for `map`, and `callback(list)` and
+        `error_callback(exception)`, which are called on a thread of the library's own.
         """
         return self._amap(Mode.MAP, f, iterables, Options("amap", options, later=True))
 
     @overload
     def starmap(
         self: Runner,
-        f: Callable[[Unpack[T]], R],
-        rows: Iterable[tuple[Unpack[T]]],
+        f: Callable[[*T], R],
+        rows: Iterable[tuple[*T]],
         /,
         **options: Unpack[MapOptions],
     ) -> list[R]: ...
@@ -232,8 +223,8 @@ class Maps(Runner):
     @overload
     def istarmap(
         self: Runner,
-        f: Callable[[Unpack[T]], R],
-        rows: Iterable[tuple[Unpack[T]]],
+        f: Callable[[*T], R],
+        rows: Iterable[tuple[*T]],
         /,
         **options: Unpack[MapOptions],
     ) -> Iterator[R]: ...
@@ -248,8 +239,8 @@ class Maps(Runner):
     @overload
     def uistarmap(
         self: Runner,
-        f: Callable[[Unpack[T]], R],
-        rows: Iterable[tuple[Unpack[T]]],
+        f: Callable[[*T], R],
+        rows: Iterable[tuple[*T]],
         /,
         **options: Unpack[MapOptions],
     ) -> Iterator[R]: ...
@@ -264,8 +255,8 @@ class Maps(Runner):
     @overload
     def astarmap(
         self: Runner,
-        f: Callable[[Unpack[T]], R],
-        rows: Iterable[tuple[Unpack[T]]],
+        f: Callable[[*T], R],
+        rows: Iterable[tuple[*T]],
         /,
         **options: Unpack[AsyncMapOptions],
     ) -> Result[list[R]]: ...
@@ -273,9 +264,7 @@ class Maps(Runner):
     def astarmap(
         self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Unpack[AsyncMapOptions]
     ) -> Result[list[R]]: ...
-    def astarmap(
-        self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Any
-    ) -> Result[list[R]]:
+    def astarmap(self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Any) -> Result[list[R]]:
         """`amap` over one iterable of argument tuples."""
         return self._amap(Mode.STAR, f, (rows,), Options("astarmap", options, later=True))
 

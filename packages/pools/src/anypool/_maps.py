@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
+from anypool._chunk import Mode
 from anypool._launcher import Launcher
+from anypool._mapping import Many, Maps, Runner
+from anypool._options import Options
 from anypool._pool import Pool
 from anypool._result import Result
 from anypool._select import get_pool
@@ -15,107 +20,134 @@ __all__: list[str] = []
 R = TypeVar("R")
 
 
-class _StandAlone:
+class _StandAlone(Runner):
     """`pool` is a `Pool`, a launcher or its name, or one of the pool functions such as `ProcessPool`; None is `serial`.
 
-    `options` go to the launcher. A pool that is given stays its owner's; one that is made here starts with the first
-    call, is used by the later ones, and ends with `close` or with this object. It can be pickled.
+    `args` and `options` go to the launcher or the function. A pool that is given stays its owner's; one that is made
+    here starts with the first call, is used by the later ones, and ends with `close` and `join`, with the `with` block,
+    or with this object. It can be pickled, and arrives with a pool of its own unless it was given one.
     """
 
-    def __init__(self, pool: Pool | Launcher | str | Callable[..., Pool] | None = None, /, *args: Any, **options: Any) -> None:
-        self._made: Pool | None = None
+    def __init__(
+        self, pool: Pool | Launcher | str | Callable[..., Pool] | None = None, /, *args: Any, **options: Any
+    ) -> None:
+        if not (pool is None or isinstance(pool, (Pool, Launcher, str)) or callable(pool)):
+            raise TypeError(f"a map runs on a pool, a launcher, its name or a pool function, got {pool!r}")
+        if isinstance(pool, Pool) and (args or options):
+            raise TypeError("options belong to a pool that is made here, and this one is made already")
         self._how = pool if pool is not None else "serial"
         self._args, self._options = args, options
+        self._made: Pool | None = None
+        self._lock = threading.Lock()
 
     @property
     def pool(self) -> Pool:
         """The pool behind it."""
         if isinstance(self._how, Pool):
             return self._how
-        if self._made is None:
-            if isinstance(self._how, (str, Launcher)):
-                workers = {"workers": self._args[0]} if self._args else {}
-                self._made = get_pool(self._how, **workers, **self._options)
-            else:
-                self._made = self._how(*self._args, **self._options)
-        return self._made
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> Pool:
+        if isinstance(self._how, (str, Launcher)):
+            workers = {"workers": self._args[0]} if self._args else {}
+            return get_pool(self._how, **workers, **self._options)
+        assert not isinstance(self._how, Pool)
+        return self._how(*self._args, **self._options)
 
     def close(self) -> None:
-        """Take no more work."""
+        """Let the pool that was made here take no more work; a pool that was given stays open."""
         if self._made is not None:
             self._made.close()
 
     def join(self) -> None:
-        """Wait for what was started, and end the workers."""
+        """After `close`: wait for what was started, and end the workers."""
         if self._made is not None:
             self._made.join()
 
     def clear(self) -> None:
-        """Close, join, and start afresh with the next call."""
-        if self._made is not None:
-            self._made.close()
-            self._made.join()
-            self._made = None
+        """Close and join; the next call makes a new pool."""
+        made, self._made = self._made, None
+        if made is not None:
+            made.close()
+            made.join()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_made": None}
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._made is not None:
+            self._made.__exit__(kind, error, traceback)
+
+    def _map(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> list[R]:
+        return self.pool._map(mode, f, iterables, options)  # noqa: SLF001 - the pool's own face
+
+    def _imap(
+        self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options, *, ordered: bool
+    ) -> Iterator[R]:
+        return self.pool._imap(mode, f, iterables, options, ordered=ordered)  # noqa: SLF001 - the pool's own face
+
+    def _amap(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> Result[list[R]]:
+        return self.pool._amap(mode, f, iterables, options)  # noqa: SLF001 - the pool's own face
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrive, (type(self), self._how, self._args, self._options)
 
     def __repr__(self) -> str:
         how = self._how if isinstance(self._how, (str, Pool, Launcher)) else getattr(self._how, "__name__", self._how)
         return f"{type(self).__name__}({how})"
 
 
-class Map(_StandAlone):
-    """`pool.map` as an object."""
+def _arrive(kind: type[_StandAlone], how: Any, args: tuple[Any, ...], options: dict[str, Any]) -> _StandAlone:
+    return kind(how, *args, **options)
 
-    def __call__(self, f: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> list[R]:
-        """Results in order."""
-        return self.pool.map(f, *iterables, **options)
+
+class Map(_StandAlone):
+    """`pool.map` as an object: `Map("process:4")(f, xs)`."""
+
+    __call__ = Maps.map
 
 
 class Imap(_StandAlone):
     """`pool.imap` as an object."""
 
-    def __call__(self, f: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> Iterator[R]:
-        """Results in order, as they come."""
-        return self.pool.imap(f, *iterables, **options)
+    __call__ = Maps.imap
 
 
 class Uimap(_StandAlone):
     """`pool.uimap` as an object."""
 
-    def __call__(self, f: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> Iterator[R]:
-        """Results as completed."""
-        return self.pool.uimap(f, *iterables, **options)
+    __call__ = Maps.uimap
 
 
 class Amap(_StandAlone):
     """`pool.amap` as an object."""
 
-    def __call__(self, f: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> Result[list[R]]:
-        """A `Result` of the list."""
-        return self.pool.amap(f, *iterables, **options)
+    __call__ = Maps.amap
 
 
 class Smap(_StandAlone):
     """`pool.starmap` as an object."""
 
-    def __call__(self, f: Callable[..., R], rows: Iterable[Iterable[Any]], /, **options: Any) -> list[R]:
-        """Results in order."""
-        return self.pool.starmap(f, rows, **options)
+    __call__ = Maps.starmap
 
 
 class Ismap(_StandAlone):
     """`pool.istarmap` as an object."""
 
-    def __call__(self, f: Callable[..., R], rows: Iterable[Iterable[Any]], /, **options: Any) -> Iterator[R]:
-        """Results in order, as they come."""
-        return self.pool.istarmap(f, rows, **options)
+    __call__ = Maps.istarmap
 
 
 class Asmap(_StandAlone):
     """`pool.astarmap` as an object."""
 
-    def __call__(self, f: Callable[..., R], rows: Iterable[Iterable[Any]], /, **options: Any) -> Result[list[R]]:
-        """A `Result` of the list."""
-        return self.pool.astarmap(f, rows, **options)
+    __call__ = Maps.astarmap
+
+
+for _public in (Map, Imap, Uimap, Amap, Smap, Ismap, Asmap):
+    _public.__module__ = "anypool"
+del _public

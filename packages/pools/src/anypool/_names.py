@@ -9,11 +9,13 @@ from anypool._select import get_pool
 
 __all__: list[str] = []
 
+_SIZES = ("nodes", "ncpus", "processes", "nthreads", "workers")
+
 
 def _workers(name: str, size: int | None, given: dict[str, Any]) -> dict[str, Any]:
-    """The size, however it was spelt: first argument, `nodes`, `ncpus`, `processes` or `workers`."""
+    """The size, however it was spelt: first argument, `nodes`, `ncpus`, `processes`, `nthreads` or `workers`."""
     options = dict(given)
-    sizes = {spelt: options.pop(spelt) for spelt in ("nodes", "ncpus", "processes", "nthreads", "workers") if spelt in options}
+    sizes: dict[str, int | None] = {spelt: options.pop(spelt) for spelt in _SIZES if spelt in options}
     if size is not None:
         sizes["first argument"] = size
     if len(sizes) > 1:
@@ -24,12 +26,15 @@ def _workers(name: str, size: int | None, given: dict[str, Any]) -> dict[str, An
 
 
 def ProcessPool(nodes: int | None = None, /, **options: Any) -> Pool:  # noqa: N802 - the name users know
-    """`get_pool("process")`; its size may be called `nodes`, `ncpus` or `processes`. Never shared behind your back."""
+    """`get_pool("process")`; its size may be called `nodes`, `ncpus` or `processes`.
+
+    Each call makes a pool of its own: two pools never share workers. `maxtasksperchild` is `max_tasks_per_worker`.
+    """
     return get_pool("process", **_workers("ProcessPool", nodes, options))
 
 
 def ThreadPool(nodes: int | None = None, /, **options: Any) -> Pool:  # noqa: N802 - the name users know
-    """`get_pool("thread")`; its size may be called `nodes`, `ncpus` or `nthreads`."""
+    """`get_pool("thread")`; its size may be called `nodes`, `ncpus`, `nthreads` or `processes`."""
     return get_pool("thread", **_workers("ThreadPool", nodes, options))
 
 

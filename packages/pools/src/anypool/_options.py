@@ -15,10 +15,10 @@ class _CommonOptions(TypedDict, total=False):
 
     `chunksize`: items per message; None (or 0, but for the lazy maps) adapts it to the measured time of an item.
     `timeout`: seconds for one item, after which it is stopped and its worker replaced; costs about 15 us an item.
-    `retries`: how often an item may run again; by default twice after a lost worker, never after an exception; 0 promises
-    at most once. `retry_on`: exception classes to retry; any `Exception` if `retries` is given alone, once if `retry_on`
-    is. `on_error="return"` puts an exception in its item's place. `buffersize`: items read ahead of the consumer.
-    `strict`: iterables of different length are a `ValueError`. `progress`: a bar on stderr.
+    `retries`: how often an item may run again; by default twice after a lost worker, never after an exception; 0
+    promises at most once. `retry_on`: exception classes to retry; any `Exception` if `retries` is given alone, once if
+    `retry_on` is. `on_error="return"` puts an exception in its item's place. `buffersize`: items read ahead of the
+    consumer. `strict`: iterables of different length are a `ValueError`. `progress`: a bar on stderr.
     """
 
     chunksize: int | None
@@ -38,7 +38,7 @@ class MapOptions(_CommonOptions, total=False):
 
 
 class NeededKwargs(_CommonOptions):
-    """For an f that can't be called without keyword arguments: a checker can't match them, so it looks at nothing else."""
+    """For an f that can't be called without keyword arguments; its other arguments go unchecked then."""
 
     kwargs: Mapping[str, Any]
 
@@ -156,7 +156,10 @@ def _mapping(value: object) -> dict[str, Any] | None:
 
 
 def _classes(value: Any) -> tuple[type[BaseException], ...]:
-    classes = (value,) if isinstance(value, type) else tuple(value)
+    try:
+        classes = (value,) if isinstance(value, type) else tuple(value)
+    except TypeError:
+        raise TypeError(f"retry_on holds exception classes, got {value!r}") from None
     for entry in classes:
         if not (isinstance(entry, type) and issubclass(entry, BaseException)):
             raise TypeError(f"retry_on holds exception classes, got {entry!r}")

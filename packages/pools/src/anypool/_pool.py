@@ -1,129 +1,89 @@
-"""The pool: every method is one way into the stream."""
+"""The pool: its life, its single calls, and the way of each method into the stream."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import dataclasses
 import os
 import threading
-import uuid
+import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from anypool._chunk import Mode
 from anypool._crew import Crew, WorkerInfo
 from anypool._engine import Engine
 from anypool._errors import PoolClosed
 from anypool._launcher import Launcher
-from anypool._local import SerialCrew, ThreadCrew
-from anypool._options import AsyncMapOptions, MapOptions, Options
+from anypool._mapping import Many, Maps
+from anypool._options import Options, whole
+from anypool._registry import finish_before_executors, guests, pools
 from anypool._result import Result
 from anypool._work import call, gather_later, iterate, open_stream, run_map
 
 if TYPE_CHECKING:
     from anypool._executor import PoolExecutor
+    from anypool.launchers.serial import Caller
 
 __all__: list[str] = []
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
-# Pools that came as arguments live on between tasks, but not all of them for ever.
-_arrived: deque[Pool] = deque(maxlen=4)
-_pools: weakref.WeakValueDictionary[str, Pool] = weakref.WeakValueDictionary()
 
-
-class Pool:
+class Pool(Maps):
     """Workers behind one set of methods, the same for every launcher; made by `get_pool`.
 
     Leaving a `with` block waits for what was started asynchronously, then ends the workers; leaving it by an exception
-    cancels and ends them at once. Several threads may use one pool. It can be pickled: it arrives as an equivalent pool,
-    started when first used, and back in its own process as itself.
+    cancels and ends them at once. A pool that is never closed ends when it is collected, or as with `with` when the
+    interpreter exits. Several threads may use one pool, and tasks may use the pool that runs them.
+
+    It can be pickled: it arrives as an equivalent pool, one for however many copies, started when first used and ended
+    when idle for 10 s, of the size that was asked for (a default one is that of the place it arrives at). Back in its
+    own process it is itself.
     """
 
     def __init__(self, launcher: Launcher, *, start: bool = True) -> None:
         self.launcher = launcher
-        self._id = uuid.uuid4().hex
+        self._id = os.urandom(16).hex()
         self._size: int | None = None
-        self._engine_made: Engine | None = None
+        self._made: Engine | None = None
+        self._caller: Caller | None = None
         self._state = "open"
+        self._used = 0.0
+        self.on_executor = False
         self._lock = threading.Lock()
-        _pools[self._id] = self
-        if start:
+        pools[self._id] = self
+        if start and launcher.name != "serial":
             self._engine()
-
-    # Maps.
-
-    def map(self, f: Callable[..., R], /, *iterables: Iterable[Any], **options: Unpack[MapOptions]) -> list[R]:
-        """`[f(*row) for row in zip(*iterables)]`, in order. Raises the exception of the lowest item that has one.
-
-        After an exception nothing further is started. Memory: the input is read as workers need it; the results are kept.
-        """
-        return self._map(Mode.MAP, f, iterables, Options("map", dict(options), lazy=False))
-
-    def starmap(self, f: Callable[..., R], rows: Iterable[Iterable[Any]], /, **options: Unpack[MapOptions]) -> list[R]:
-        """`map` over one iterable of argument tuples."""
-        return self._map(Mode.STAR, f, (rows,), Options("starmap", dict(options), lazy=False))
-
-    def imap(self, f: Callable[..., R], /, *iterables: Iterable[Any], **options: Unpack[MapOptions]) -> Iterator[R]:
-        """Results in order, as they come. An exception is raised in its item's place; the next item can be taken after it.
-
-        Input is read as results are taken: two chunks per worker ahead, or `buffersize` items. A slow item holds back the
-        finished ones behind it, up to 64 MiB of them.
-        """
-        return self._imap(Mode.MAP, f, iterables, Options("imap", dict(options), lazy=True), ordered=True)
-
-    def istarmap(
-        self, f: Callable[..., R], rows: Iterable[Iterable[Any]], /, **options: Unpack[MapOptions]
-    ) -> Iterator[R]:
-        """`imap` over one iterable of argument tuples."""
-        return self._imap(Mode.STAR, f, (rows,), Options("istarmap", dict(options), lazy=True), ordered=True)
-
-    def uimap(self, f: Callable[..., R], /, *iterables: Iterable[Any], **options: Unpack[MapOptions]) -> Iterator[R]:
-        """Results as completed; otherwise like `imap`."""
-        return self._imap(Mode.MAP, f, iterables, Options("uimap", dict(options), lazy=True), ordered=False)
-
-    def uistarmap(
-        self, f: Callable[..., R], rows: Iterable[Iterable[Any]], /, **options: Unpack[MapOptions]
-    ) -> Iterator[R]:
-        """`uimap` over one iterable of argument tuples."""
-        return self._imap(Mode.STAR, f, (rows,), Options("uistarmap", dict(options), lazy=True), ordered=False)
-
-    def amap(
-        self, f: Callable[..., R], /, *iterables: Iterable[Any], **options: Unpack[AsyncMapOptions]
-    ) -> Result[list[R]]:
-        """`map` as a `Result`. All of the input is read and serialised before this returns."""
-        return self._amap(Mode.MAP, f, iterables, Options("amap", dict(options), lazy=False))
-
-    def astarmap(
-        self, f: Callable[..., R], rows: Iterable[Iterable[Any]], /, **options: Unpack[AsyncMapOptions]
-    ) -> Result[list[R]]:
-        """`amap` over one iterable of argument tuples."""
-        return self._amap(Mode.STAR, f, (rows,), Options("astarmap", dict(options), lazy=False))
 
     # Calls.
 
-    def pipe(self, f: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
-        """`f(*args, **kwargs)` on a worker."""
-        return self._call(f, args, kwargs).result()
+    def pipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """`f(*args, **kwargs)` on a worker; returns its value or raises its exception."""
+        engine = self._engine()
+        result = self._call(engine, f, args, kwargs)
+        try:
+            return result.result()
+        finally:
+            if not result.ready():
+                # Interrupted, and nobody else has this result.
+                result.kill()
 
-    def apipe(self, f: Callable[..., R], /, *args: Any, **kwargs: Any) -> Result[R]:
-        """`pipe` as a `Result`. Raises `Unserializable` for f itself; a bad argument is the result's exception."""
-        result = self._call(f, args, kwargs)
+    def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised."""
+        engine = self._engine()
+        result = self._call(engine, f, args, kwargs)
         if not result.ready():
-            self._engine().watch()
+            engine.watch()
         return result
 
     submit = apipe
 
-    # The names of the standard library's pool.
-
-    def apply(self, f: Callable[..., R], /, args: Iterable[Any] = (), kwds: dict[str, Any] | None = None) -> R:
-        """`pipe`, with the arguments as a tuple and a dict."""
+    def apply(self, f: Callable[..., R], /, args: Iterable[Any] = (), kwds: Mapping[str, Any] | None = None) -> R:
+        """`pipe` with the arguments as a tuple and a dict."""
         return self.pipe(f, *args, **(kwds or {}))
 
     def apply_async(
@@ -131,21 +91,20 @@ class Pool:
         f: Callable[..., R],
         /,
         args: Iterable[Any] = (),
-        kwds: dict[str, Any] | None = None,
+        kwds: Mapping[str, Any] | None = None,
         callback: Callable[[R], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> Result[R]:
-        """`apipe`, with the arguments as a tuple and a dict."""
+        """`apipe` with the arguments as a tuple and a dict; callbacks get value or exception, on another thread."""
         result = self.apipe(f, *args, **(kwds or {}))
         _call_back(result, callback, error_callback)
         return result
 
-    map_async = amap
-    starmap_async = astarmap
-    imap_unordered = uimap
-
     def as_executor(self) -> PoolExecutor:
-        """This pool as a standard `Executor`, for asyncio and every library that takes one; its shutdown closes the pool."""
+        """This pool as a standard `Executor`, for asyncio and every library that takes one.
+
+        Its `shutdown` closes the pool, and after that its `submit` raises `RuntimeError` as the standard says.
+        """
         from anypool._executor import PoolExecutor
 
         return PoolExecutor(self)
@@ -153,55 +112,65 @@ class Pool:
     # Life.
 
     def close(self) -> None:
-        """Take no more work; what was started goes on. `join` waits for it."""
+        """Take no more work: further calls raise `PoolClosed`. What was started goes on, see `join`."""
         if self._state == "open":
             self._state = "closing"
 
     def join(self) -> None:
-        """After `close`: wait until everything started asynchronously is done, then end the workers."""
+        """After `close`: wait until everything started asynchronously is done, then end the workers.
+
+        Raises `ValueError` on an open pool. Of an `imap` that is still being read, what is finished can be taken.
+        """
         if self._state == "open":
             raise ValueError("join() waits for a pool that is closed; call close() first")
         if self._state == "closing":
-            engine = self._engine_made
-            if engine is not None:
+            engine = self._made
+            if engine is not None and engine.owner == os.getpid():
                 engine.drain()
             self._end()
 
     def terminate(self) -> None:
-        """Cancel what waits, kill what runs, end the workers; within 10 s."""
+        """Cancel what waits, kill what runs, end the workers; within 10 s. Results that don't come are cancelled."""
         if self._state == "closed":
             return
         self._state = "closing"
-        if self._engine_made is not None:
-            self._engine_made.cancel_all()
+        engine = self._made
+        if engine is not None and engine.owner == os.getpid():
+            engine.cancel_all()
         self._end()
 
     def _end(self) -> None:
-        engine, self._engine_made = self._engine_made, None
+        engine, self._made = self._made, None
+        self._caller = None
         self._state = "closed"
-        if engine is not None:
+        if engine is not None and engine.owner == os.getpid():
             engine.close()
 
     def restart(self) -> Self:
-        """Close the pool if it is open, and open it again with fresh workers."""
+        """Open the pool, whatever its state, with fresh workers; started work is waited for. Returns the pool."""
         self.clear()
-        self._engine()
+        if self.launcher.name != "serial":
+            self._engine()
         return self
 
     def clear(self) -> None:
-        """Close, wait, and be ready for use again; workers start with the next map."""
+        """`restart`, but for the workers: they start with the next map."""
         self.close()
         self.join()
         self._state = "open"
 
     def resize(self, workers: int) -> None:
-        """Have so many workers from now on; one that is busy ends after its chunk."""
-        self._size = dataclasses.replace(self.launcher, workers=workers).size
-        if self._engine_made is not None:
-            self._engine_made.resize(self._size)
+        """Have so many workers from now on, at least 1; one that is busy ends after its chunk."""
+        launcher = dataclasses.replace(self.launcher, workers=whole("workers", workers, 1))
+        self._check_open()
+        self.launcher, self._size = launcher, launcher.size
+        if self._made is not None:
+            self._engine().resize(self._size)
 
     def __enter__(self) -> Self:
-        self._engine()
+        self._check_open()
+        if self.launcher.name != "serial":
+            self._engine()
         return self
 
     def __exit__(
@@ -217,6 +186,12 @@ class Pool:
         else:
             self.terminate()
 
+    def cancel_waiting(self) -> None:
+        """Cancel the calls that have not been sent to a worker."""
+        engine = self._made
+        if engine is not None:
+            engine.cancel_waiting()
+
     # Looking.
 
     def __len__(self) -> int:
@@ -226,13 +201,19 @@ class Pool:
         return self._size
 
     def workers(self) -> list[WorkerInfo]:
-        """Each worker: name, host, pid, tasks done, busy seconds, state."""
-        return [] if self._state == "closed" else self._engine().workers()
+        """Each worker: name, host, pid, tasks done, busy seconds, state. Empty while there are none."""
+        if self._caller is not None:
+            return [self._caller.info()]
+        engine = self._live()
+        return engine.workers() if engine is not None else []
 
     def stats(self) -> dict[str, Any]:
-        """Totals: workers, tasks done, busy seconds, chunks in flight, calls waiting."""
-        workers = self.workers()
-        engine = self._engine_made
+        """Totals since the workers were started.
+
+        `launcher` (its name), `workers` (how many there are), `tasks` done and `busy` seconds in them, `in_flight`
+        (chunks with workers), `waiting` (calls without an outcome).
+        """
+        workers, engine = self.workers(), self._live()
         return {
             "launcher": self.launcher.name,
             "workers": len(workers),
@@ -243,66 +224,116 @@ class Pool:
         }
 
     def __repr__(self) -> str:
-        engine = self._engine_made
+        engine = self._live()
         flying = f", {engine.desk.in_flight} chunks in flight" if engine is not None else ""
-        return f"<Pool {self.launcher.name}:{len(self)}, {self._state}{flying}>"
+        return f"<anypool.Pool {self.launcher.name}:{len(self)}, {self._state}{flying}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrive, (self._id, self.launcher)
 
     # Within.
 
-    def _engine(self, timeout: float | None = None) -> Engine:
+    def _live(self) -> Engine | None:
+        engine = self._made
+        return engine if engine is not None and engine.owner == os.getpid() else None
+
+    def _check_open(self) -> None:
         if self._state != "open":
             raise PoolClosed(f"{self.launcher.name} pool is {self._state}; restart() or clear() opens it again")
+
+    def _engine(self, timeout: float | None = None) -> Engine:
+        self._check_open()
         if self.launcher.name == "serial":
-            # Each call has its own, so that tasks may use the pool they run in.
-            return Engine(SerialCrew() if timeout is None else ThreadCrew(1, None, ()))
-        engine = self._engine_made
+            return Engine(self._here().crew(aside=timeout is not None))
+        engine = self._made
         if engine is None or engine.owner != os.getpid():
             with self._lock:
-                engine = self._engine_made
-                if engine is None or engine.owner != os.getpid():
+                engine = self._live()
+                if engine is None:
                     quota = getattr(self.launcher, "max_tasks_per_worker", None)
-                    engine = self._engine_made = Engine(self._crew(), quota)
+                    engine = self._made = Engine(self._crew(), quota)
+        if self._used:
+            self._used = time.monotonic()
+            guests.watch()
         return engine
 
+    def _here(self) -> Caller:
+        if self._caller is None:
+            from anypool.launchers.serial import Caller, Serial
+
+            with self._lock:
+                if self._caller is None:
+                    assert isinstance(self.launcher, Serial)
+                    self._caller = Caller(self.launcher)
+        return self._caller
+
     def _crew(self) -> Crew:
-        launcher = self.launcher if self._size is None else dataclasses.replace(self.launcher, workers=self._size)
-        launched = launcher.launch()
+        launched = self.launcher.launch()
         if not isinstance(launched, Executor):
             return launched
         from anypool._adapter import ExecutorCrew
 
-        return ExecutorCrew(launcher.name, launched, launcher.launch, len(self))
+        self.on_executor = True
+        finish_before_executors()
+        pool, first = weakref.ref(self), self.launcher
 
-    def _map(self, mode: Mode, f: Callable[..., R], iterables: tuple[Any, ...], options: Options) -> list[R]:
+        def again() -> Executor:
+            # Of the size that the pool has then; a strong reference would keep a forgotten pool alive.
+            live = pool()
+            executor = (live.launcher if live is not None else first).launch()
+            assert isinstance(executor, Executor)
+            return executor
+
+        return ExecutorCrew(first.name, launched, again, len(self))
+
+    def _map(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> list[R]:
         engine = self._engine(options.timeout)
         return run_map(engine, open_stream(engine, mode, f, iterables, options, ordered=True), options)
 
     def _imap(
-        self, mode: Mode, f: Callable[..., R], iterables: tuple[Any, ...], options: Options, *, ordered: bool
+        self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options, *, ordered: bool
     ) -> Iterator[R]:
         engine = self._engine(options.timeout)
         stream = open_stream(engine, mode, f, iterables, options, ordered=ordered)
         return iterate(engine, stream, options, lambda: self._state != "open" or engine.closed)
 
-    def _amap(
-        self, mode: Mode, f: Callable[..., R], iterables: tuple[Any, ...], options: Options
-    ) -> Result[list[R]]:
+    def _amap(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> Result[list[R]]:
         engine = self._engine(options.timeout)
         result = gather_later(engine, open_stream(engine, mode, f, iterables, options, ordered=True), options)
+        if self.launcher.name == "serial":
+            engine.drive(result.ready)
         _call_back(result, options.callback, options.error_callback)
         return result
 
-    def _call(self, f: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[R]:
+    @staticmethod
+    def _call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[R]:
         if not callable(f):
             raise TypeError(f"the first argument is what to call, got {f!r}")
-        engine = self._engine()
         result = call(engine, f, args, kwargs)
         if engine.crew.runs_here:
             engine.drive(result.ready)
         return result
+
+    @property
+    def awake(self) -> bool:
+        """Whether there are workers."""
+        return self._live() is not None
+
+    def forked(self) -> None:
+        """This is a copy in a forked child: the workers stay with the parent."""
+        self._lock = threading.Lock()
+        self._caller = None
+
+    def rest(self, seconds: float) -> None:
+        """End the workers if they have had nothing to do for so long; they start again with the next map."""
+        engine = self._live()
+        if engine is None or time.monotonic() - self._used < seconds:
+            return
+        if engine.desk.in_flight or not engine.idle or len(engine.desk.lanes) > 1:
+            self._used = time.monotonic()
+            return
+        self._made = None
+        engine.close()
 
 
 def _call_back(
@@ -327,21 +358,17 @@ def _call_back(
 
 def _arrive(identity: str, launcher: Launcher) -> Pool:
     """A pickled pool: the original where it lives, one and the same equivalent elsewhere."""
-    pool = _pools.get(identity)
+    pool = pools.get(identity)
     if pool is None:
         pool = Pool(launcher, start=False)
-        del _pools[pool._id]  # noqa: SLF001 - our own
+        del pools[pool._id]  # noqa: SLF001 - our own
         pool._id = identity  # noqa: SLF001
-        _pools[identity] = pool
-        _arrived.append(pool)
+        pool._used = time.monotonic()  # noqa: SLF001
+        pools[identity] = pool
+        guests.add(pool)
     return pool
 
 
-@atexit.register
-def _finish() -> None:
-    """What leaving `with` does, for pools that were never closed."""
-    for pool in list(_pools.values()):
-        if pool._engine_made is not None and pool._engine_made.owner == os.getpid():  # noqa: SLF001
-            with contextlib.suppress(PoolClosed):
-                pool.close()
-                pool.join()
+for _public in (Pool, Result, WorkerInfo):
+    _public.__module__ = "anypool"
+del _public

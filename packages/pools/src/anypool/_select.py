@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 from anypool._errors import LauncherNotFound, PlanError
@@ -12,7 +12,7 @@ from anypool._pool import Pool
 
 __all__: list[str] = []
 
-_BUILT_IN = {
+BUILT_IN = {
     "serial": "anypool.launchers.serial:Serial",
     "thread": "anypool.launchers.thread:Thread",
     "process": "anypool.launchers.process:Process",
@@ -21,15 +21,16 @@ _BUILT_IN = {
 _DEFAULT = "process"
 
 
-def get_pool(launcher: str | Launcher | None = None, **options: Any) -> Pool:
+def get_pool(launcher: str | Launcher | None = None, /, **options: Any) -> Pool:
     """A pool of the launcher's workers, started: `get_pool("process:4")`.
 
     `launcher` is a name with an optional number of workers, or a launcher; None is `process`. `options` are the
-    launcher's: `workers=`, and for processes `initializer=`, `initargs=`, `max_tasks_per_worker=`,
-    `max_memory_per_worker=`, `env=`, `cwd=`.
+    launcher's: `workers=` (default: `usable_cpus()`), `initializer=`, `initargs=`; for worker processes also
+    `max_tasks_per_worker=`, `env=`, `cwd=`; for `process` `max_memory_per_worker=` (bytes); for `multiprocess`
+    `start_method=`. Serial runs the initializer in the caller, before the first task.
 
-    Raises `LauncherNotFound`, `LauncherUnavailable`, `PlanError` for a text that is no launcher, and `TypeError` or
-    `ValueError` for options; all before any worker starts.
+    Raises `LauncherNotFound`, `LauncherUnavailable` (with what to install), `PlanError` for a text that names nothing,
+    `TypeError` or `ValueError` for options; all before any worker starts.
     """
     return Pool(_recipe(launcher if launcher is not None else _DEFAULT, options))
 
@@ -37,34 +38,47 @@ def get_pool(launcher: str | Launcher | None = None, **options: Any) -> Pool:
 def _recipe(launcher: str | Launcher, options: dict[str, Any]) -> Launcher:
     if isinstance(launcher, Launcher):
         if options:
-            raise TypeError(f"options belong to a name; give them to {type(launcher).__name__}(…) instead")
+            raise TypeError(f"options belong to a name; give them to {type(launcher).__name__}(...) instead")
         return launcher
     if not isinstance(launcher, str):
         raise TypeError(f"a pool is named by text or a launcher, got {launcher!r}")
     name, colon, count = launcher.partition(":")
     name = name.strip()
     if colon:
-        if not count.strip().isdecimal():
+        if not (count.strip().isascii() and count.strip().isdecimal()):
             raise PlanError(f"after {name!r}: expected a number of workers, got {count!r} in {launcher!r}")
         if "workers" in options:
             raise TypeError(f"workers= is given twice: {launcher!r} and {options['workers']!r}")
         options = {**options, "workers": int(count)}
     kind = _find(name)
-    known = kind.option_names()
     for option in options:
-        if option not in known:
-            close = difflib.get_close_matches(option, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(known)}"
-            raise TypeError(f"launcher {name!r} has no option {option!r}{hint}")
+        if option not in kind.option_names():
+            raise TypeError(_no_option(kind, option))
     return kind(**options)
 
 
+def _no_option(kind: type[Launcher], option: str) -> str:
+    text = f"launcher {kind.name!r} has no option {option!r}"
+    having = [name for name in BUILT_IN if option in _find(name).option_names()]
+    known = kind.option_names()
+    if having:
+        return f"{text}, which {' and '.join(having)} can honour; it has {', '.join(known)}"
+    close = _similar(option, known)
+    return f"{text}; did you mean {close[0]!r}?" if close else f"{text}; it has {', '.join(known)}"
+
+
 def _find(name: str) -> type[Launcher]:
-    place = _BUILT_IN.get(name)
+    place = BUILT_IN.get(name)
     if place is None:
-        close = difflib.get_close_matches(name, _BUILT_IN, 1)
+        close = _similar(name, BUILT_IN)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise LauncherNotFound(f"no launcher {name!r} among {', '.join(sorted(_BUILT_IN))}{hint}")
+        raise LauncherNotFound(f"no launcher {name!r} among {', '.join(sorted(BUILT_IN))}{hint}")
     module, _, attribute = place.partition(":")
     found: type[Launcher] = getattr(importlib.import_module(module), attribute)
     return found
+
+
+def _similar(word: str, known: Iterable[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(word, known, 1)

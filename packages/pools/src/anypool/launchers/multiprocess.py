@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection
 from multiprocessing import context as standard
-from types import ModuleType
 from typing import Any, ClassVar, Literal
 
+from anypool._errors import LauncherUnavailable, Unserializable, WorkerLost
+from anypool._launcher import Launcher, ProcessOptions
 from anypool_serialize import dumps, loads
-
-from anypool._errors import LauncherUnavailable
-from anypool._launcher import Launcher, WorkerOptions
 
 __all__ = ["Multiprocess"]
 
 _POPEN = {"spawn": "popen_spawn_posix", "forkserver": "popen_forkserver"}
+_LOOK_SECONDS = 1.0
+
 _starting = threading.Lock()
+_failure: BaseException | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multiprocess(WorkerOptions, Launcher):
-    """`start_method`: spawn, forkserver or fork, as in the standard library; workers start with the first tasks.
+class Multiprocess(ProcessOptions, Launcher):
+    """`start_method`: spawn, forkserver or fork, as in the standard library. Workers start with the first tasks.
 
-    The main module isn't imported again in workers. A worker's death breaks the executor, which is then made anew, so
-    it costs all chunks that run at that moment a second attempt. A task past its `timeout` can't be ended here.
+    The main module isn't imported again in workers, and they end with their owner, except while a task holds the GIL.
+    A worker's death breaks the executor, which is then made anew, so it costs all chunks that run at that moment a
+    second attempt. A task past its `timeout` can't be ended here. With `max_tasks_per_worker` each worker serves one
+    chunk of at most so many tasks, and costs an interpreter's start. `env` is set once the interpreter has started.
     """
 
     name: ClassVar[str] = "multiprocess"
@@ -41,6 +45,8 @@ class Multiprocess(WorkerOptions, Launcher):
         self.check()
         if self.start_method not in ("spawn", "forkserver", "fork"):
             raise ValueError(f"start_method is spawn, forkserver or fork, got {self.start_method!r}")
+        if self.start_method == "fork" and self.max_tasks_per_worker is not None:
+            raise ValueError("max_tasks_per_worker needs start_method spawn or forkserver: fork can't replace a worker")
 
     def launch(self) -> _Executor:
         """A standard executor over a context of multiprocess."""
@@ -53,28 +59,90 @@ class Multiprocess(WorkerOptions, Launcher):
         context = multiprocess.get_context(self.start_method)
         if self.start_method in _POPEN:
             context = _bridged(context, _POPEN[self.start_method])
-        if self.initializer is None:
-            return _Executor(self.size, context)
-        setup = dumps((self.initializer, self.initargs), oob=1 << 62).header
-        return _Executor(self.size, context, _initialize, (setup,))
+        setup = _packed(self)
+        once = None if self.max_tasks_per_worker is None else 1
+        return _Executor(self.size, context, _begin, (setup,), max_tasks_per_child=once)
 
 
 class _Executor(ProcessPoolExecutor):
+    _max_tasks_per_child: int | None
+    _spawn_process: Callable[[], None]
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(_run, fn, *args, **kwargs)
+
     def kill_workers(self) -> None:
         """End the workers whatever they do; the standard executor has this from Python 3.14 on."""
         for process in list((self._processes or {}).values()):
             process.kill()
 
+    def resize(self, workers: int) -> None:
+        """Start up to so many from now on; more than that run on until they are idle at the end."""
+        self._max_workers = workers
 
-def _initialize(setup: bytes) -> None:
-    initializer, initargs = loads(setup)
-    initializer(*initargs)
+    def _adjust_process_count(self) -> None:
+        # The standard one counts a worker that ends after its last task as idle, and then starts no other.
+        if self._max_tasks_per_child is None:
+            super()._adjust_process_count()
+        elif len(self._processes) < self._max_workers:
+            self._spawn_process()
+
+
+def _packed(recipe: Multiprocess) -> bytes:
+    folder = None if recipe.cwd is None else os.path.abspath(recipe.cwd)
+    setup = recipe.initializer, recipe.initargs, dict(recipe.env or {}), folder
+    try:
+        return bytes(dumps(setup, oob=1 << 62).header)
+    except Exception as error:
+        raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
+
+
+def _begin(setup: bytes) -> None:
+    """A worker's first act."""
+    global _failure
+    process = importlib.import_module("multiprocess.process")
+    threading.Thread(target=_end_with, args=(process.parent_process(),), daemon=True).start()
+    # Before the standard way to end a process waits for its children, which are the workers of pools that tasks opened.
+    importlib.import_module("multiprocess.util").Finalize(None, _finish_pools, exitpriority=100)
+    # Ctrl-C is the owner's; a handler, for children of tasks would inherit that it is ignored.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        initializer, initargs, env, folder = loads(setup)
+        os.environ.update(env)
+        if folder is not None:
+            os.chdir(folder)
+        if initializer is not None:
+            initializer(*initargs)
+    except BaseException as error:  # noqa: BLE001 - raised by each task that comes here
+        _failure = error
+
+
+def _run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if _failure is not None:
+        text = f"the initializer raised {type(_failure).__name__}: {_failure}"
+        raise WorkerLost(text, cause="initializer") from _failure
+    return fn(*args, **kwargs)
+
+
+def _end_with(owner: Any) -> None:
+    # A child of the owner's that holds its pipes would hide its death, but not from `getppid`.
+    parent = os.getppid()
+    while owner.is_alive() and os.getppid() == parent:
+        owner.join(_LOOK_SECONDS)
+    os._exit(1)
+
+
+def _finish_pools() -> None:
+    if (module := sys.modules.get("anypool._registry")) is not None:
+        module.finish()
 
 
 def _bridged(base: Any, module: str) -> Any:
-    """A context in which the standard executor's queues, which are multiprocessing's, can be handed to a new process."""
-    importlib.import_module("multiprocess.reduction").register(connection.Connection, connection.reduce_connection)
-    plain = importlib.import_module(f"multiprocess.{module}").Popen
+    """A context that can hand the standard executor's queues, which are multiprocessing's, to a new process."""
+    connection: Any = importlib.import_module("multiprocessing.connection")
+    reduction = importlib.import_module("multiprocess.reduction")
+    reduction.register(connection.Connection, connection.reduce_connection)
+    plain: Any = importlib.import_module(f"multiprocess.{module}").Popen
 
     class Popen(plain):  # type: ignore[misc]
         def _launch(self, process: Any) -> None:
@@ -96,9 +164,18 @@ def _bridged(base: Any, module: str) -> Any:
 @contextmanager
 def _no_main() -> Iterator[None]:
     # A new process imports the main module that it is told of; what is defined there comes by value instead.
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
+    spawn: Any = importlib.import_module("multiprocess.spawn")
+    prepare, here = spawn.get_preparation_data, threading.get_ident()
+
+    def without_main(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = prepare(name)
+        if threading.get_ident() == here:
+            data.pop("init_main_from_name", None)
+            data.pop("init_main_from_path", None)
+        return data
+
+    spawn.get_preparation_data = without_main
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
+        spawn.get_preparation_data = prepare
