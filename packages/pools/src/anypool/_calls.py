@@ -58,7 +58,7 @@ class Calls:
             if calls and call.number != calls[-1].number + 1:
                 break
             self._waiting.popleft()
-            if not call.result.set_running_or_notify_cancel():
+            if not call.result.begin():
                 self.unsettled -= 1
                 continue
             if not calls:

@@ -34,8 +34,8 @@ GRACE = 1.0
 class Flight:
     """A chunk on a slot.
 
-    `progress` of its items are settled; `begun` is when the next one was started, if known; `queued`: it was sent behind
-    another.
+    `progress` of its items are settled; `begun` is when the next one was started, if known; `queued`: it was sent
+    behind another.
     """
 
     __slots__ = ("begun", "chunk", "progress", "queued", "sent", "seq")
@@ -92,16 +92,13 @@ class Desk:
     def __init__(self, quota: int | None = None, reports_items: bool = True) -> None:
         self.slots: dict[int, Slot] = {}
         self.depth = DEPTH
+        # Chunks that slots have and that have not come back; counted, for every submit asks.
+        self.in_flight = 0
         self._lanes: deque[Lane] = deque()
         self._seq = 0
         self._quota = quota
         self._reports_items = reports_items
         self._shrinking = False
-
-    @property
-    def in_flight(self) -> int:
-        """Chunks that slots have and that have not come back."""
-        return sum([len(slot.flights) for slot in self.slots.values()])
 
     def add_slot(self, number: int) -> None:
         """A slot takes work from now on."""
@@ -124,7 +121,7 @@ class Desk:
     @property
     def queued(self) -> bool:
         """Whether any lane has a chunk ready."""
-        return any([lane.queued for lane in self._lanes])
+        return any(lane.queued for lane in self._lanes)
 
     def room(self) -> int:
         """How many more chunks could be sent right now."""
@@ -160,6 +157,7 @@ class Desk:
                 else:
                     slot.since = now
                 slot.flights.append(flight)
+                self.in_flight += 1
                 if slot.quota is not None:
                     slot.quota -= chunk.count
                 sends.append((slot, flight))
@@ -202,6 +200,7 @@ class Desk:
         flight.begun = now
         if last:
             slot.flights.remove(flight)
+            self.in_flight -= 1
             slot.since, slot.slow = now, False
         if outcomes.count:
             chunk.lane.settle(chunk, offset, outcomes)
@@ -255,6 +254,7 @@ class Desk:
         """
         slot = self.slots[number]
         flights, slot.flights, slot.slow = list(slot.flights), deque(), False
+        self.in_flight -= len(flights)
         verdict, slot.verdict = slot.verdict, None
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
@@ -340,6 +340,7 @@ class Desk:
         if flight is not None:
             slot = self.slots[number]
             slot.flights.remove(flight)
+            self.in_flight -= 1
             if slot.quota is not None:
                 slot.quota += flight.chunk.count
             flight.chunk.lane.give_back(flight.chunk)

@@ -1,8 +1,8 @@
 """Carry out what the desk decides: one lock for the state, one token for whoever moves the bytes.
 
 Whoever waits for a pool drives it: takes the token, polls the crew, applies what happened, sends what there is room
-for, until what it waits for has come. Others sleep until they are done or the token is free. While nobody waits the helper
-drives. Nobody runs user code with the lock held.
+for, until what it waits for has come. Others sleep until they are done or the token is free. While nobody waits the
+helper drives. Nobody runs user code with the lock held.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Engine:
         self._token = threading.Lock()
         self._helped = False
         self._asked = False
+        self._watched = False
         self._waiters: list[tuple[Callable[[], bool], Ticket]] = []
         self._gathering: dict[Stream, Result[list[object]]] = {}
         self._false_starts: dict[int, int] = {}
@@ -122,8 +123,11 @@ class Engine:
 
     def watch(self) -> None:
         """Have the helper look after what nobody waits for."""
-        if self.desk.in_flight or self.crew.polled is False:
+        if not self._watched:
+            self._watched = True
             helper.watch(self)
+        elif helper.parked:
+            helper.wake()
 
     def end(self, stream: Stream, kill: bool) -> None:
         """A map is over or given up: withdraw what has not begun; `kill` also what has."""
@@ -234,7 +238,7 @@ class Engine:
                 self._waiters = [entry for entry in self._waiters if entry[1] is not guest]
                 for seq in self.crew.recall(guest.slot):
                     self.desk.recalled(guest.slot, seq)
-                del self.desk.slots[guest.slot]
+                self.desk.slots.pop(guest.slot)
                 self.crew.stop(guest.slot)
                 self._after(())
 
@@ -416,6 +420,13 @@ class Engine:
         if not self.drive(lambda: not self.desk.in_flight or self.broken is not None, monotonic() + GRACE):
             self.cancel_all()
 
+    def cancel_waiting(self) -> None:
+        """Give up the calls that have not been sent."""
+        with self.section:
+            revoked = [result for result in self.calls.cancel() if result.revoke()]
+        for result in revoked:
+            result.announce()
+
     def cancel_all(self) -> None:
         """Give up everything that is queued or runs."""
         with self.section:
@@ -432,8 +443,9 @@ class Engine:
             for slot in list(self.desk.slots.values()):
                 if slot.flights:
                     self._kill(slot.number, "cancelled")
-        for result in results:
-            result.abort()
+            revoked = [result for result in results if result.revoke()]
+        for result in revoked:
+            result.announce()
 
     def close(self) -> None:
         """End the workers; idempotent."""
@@ -443,4 +455,5 @@ class Engine:
         self.crew.close()
         with self.section:
             self.desk.slots.clear()
+            self.desk.in_flight = 0
             self._notify()

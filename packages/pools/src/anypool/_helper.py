@@ -35,7 +35,7 @@ class Helper:
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._parked = False
+        self.parked = False
 
     def start(self) -> None:
         """Have the thread running; costs nothing when it does."""
@@ -48,12 +48,14 @@ class Helper:
 
     def watch(self, engine: Engine) -> None:
         """Look after this engine from now on, for as long as it lives."""
-        if engine not in self._engines:
-            with self._lock:
-                self._engines.add(engine)
+        with self._lock:
+            self._engines.add(engine)
         self.start()
-        if self._parked:
-            self._wake.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._wake.set()
 
     def call(self, callback: Callable[[], object]) -> None:
         """Run a callback on the thread."""
@@ -64,11 +66,11 @@ class Helper:
     def _work(self) -> None:
         idle = 0
         while True:
-            self._parked = idle >= _IDLE_TICKS
-            if self._wake.wait(_PARKED if self._parked else _TICK):
+            self.parked = idle >= _IDLE_TICKS
+            if self._wake.wait(_PARKED if self.parked else _TICK):
                 self._wake.clear()
                 idle = 0
-            self._parked = False
+            self.parked = False
             busy = self._run_callbacks()
             with self._lock:
                 engines = list(self._engines)

@@ -41,7 +41,8 @@ class Parcel:
         self.parts, self.size, self._returned = parts, size, returned
 
     def __del__(self) -> None:
-        if self._returned is not None:
+        # An interrupt may have struck before anything was set.
+        if getattr(self, "_returned", None) is not None:
             self._returned.extend(part.offset for part in self.parts if isinstance(part, Ref))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
@@ -17,6 +18,7 @@ __all__: list[str] = []
 
 T = TypeVar("T")
 
+_making = threading.Lock()
 _CANCELLED = ("CANCELLED", "CANCELLED_AND_NOTIFIED")
 _ENDED = ("FINISHED", *_CANCELLED)
 
@@ -29,34 +31,80 @@ class Result(Future[T], Generic[T]):
     Waiting drives the pool, so results come fastest to who waits; while nobody does, a helper keeps work moving.
     """
 
+    _lazy_condition: threading.Condition | None = None
+    _outcomes: Outcomes | None = None
+    _at = 0
+
     def __init__(self, engine: Engine, stop: Callable[[Result[Any]], bool] | None = None) -> None:
-        super().__init__()
+        # Not the base's: most results are waited for by driving, and a condition takes longer to make than all the rest.
+        self._state = "PENDING"
+        self._result: T | None = None
+        self._exception: BaseException | None = None
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Any] = []
         self._engine = engine
         self._stop = stop
-        self._outcomes: Outcomes | None = None
-        self._at = 0
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        """What the base class and the functions of `concurrent.futures` wait on, made when first asked for.
+
+        Whoever changes the state does so before looking whether there is one; whoever waits looks at the state after
+        making it.
+        """
+        condition = self._lazy_condition
+        if condition is None:
+            with _making:
+                condition = self._lazy_condition
+                if condition is None:
+                    condition = self._lazy_condition = threading.Condition()
+        return condition
+
+    def begin(self) -> bool:
+        """It is about to be sent; false if it was cancelled. Called with the engine's lock held, as `cancel` does."""
+        if self._state == "PENDING":
+            self._state = "RUNNING"
+            return True
+        return self._state not in _CANCELLED
+
+    def cancel(self) -> bool:
+        """Withdraw it if it has not been sent; false if it has. `kill()` stops it all the same."""
+        with self._engine.section:
+            if self._state in ("RUNNING", "FINISHED"):
+                return False
+            news = self.revoke()
+        if news:
+            self.announce()
+        return True
+
+    def revoke(self) -> bool:
+        """Become cancelled, begun or not; true if that is news. With the engine's lock held; `announce` follows without."""
+        if self._state in _ENDED:
+            return False
+        self._state = "CANCELLED"
+        return True
+
+    def announce(self) -> None:
+        """Wake who waits for a result that was cancelled."""
+        with self._condition:
+            self._condition.notify_all()
+        self._invoke_callbacks()  # type: ignore[attr-defined]
+        self.set_running_or_notify_cancel()
 
     def settle(self, outcomes: Outcomes, at: int) -> None:
         """Take outcome number `at`; called once, by the engine."""
+        if self._state in _ENDED:
+            return
+        self._outcomes, self._at = outcomes, at
+        self._state = "FINISHED"
+        if self._lazy_condition is None:
+            return
         with self._condition:
-            if self._state in _ENDED:
-                return
-            self._outcomes, self._at = outcomes, at
-            self._state = "FINISHED"
             for waiter in self._waiters:
                 (waiter.add_exception if at in outcomes.errors else waiter.add_result)(self)
             self._condition.notify_all()
-        if self._done_callbacks:  # type: ignore[attr-defined]
+        if self._done_callbacks:
             helper.call(self._invoke_callbacks)  # type: ignore[attr-defined]
-
-    def abort(self) -> None:
-        """End as cancelled, whether begun or not; called by the engine's owner, without its lock."""
-        with self._condition:
-            if self._state in _ENDED:
-                return
-            self._state = "PENDING"
-        self.cancel()
-        self.set_running_or_notify_cancel()
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call `fn(self)` on the helper thread once done, or here and now if it is done already."""
@@ -73,11 +121,10 @@ class Result(Future[T], Generic[T]):
         outcomes = self._outcomes
         if outcomes is None:
             return
+        # Two threads may both do this, and set the same.
         values, errors = outcomes.decode()
-        with self._condition:
-            if self._outcomes is not None:
-                self._result, self._exception = values[self._at], errors.get(self._at)
-                self._outcomes = None
+        self._result, self._exception = values[self._at], errors.get(self._at)
+        self._outcomes = None
 
     def result(self, timeout: float | None = None) -> T:
         """The value, or the task's own exception; `TimeoutError` after `timeout` seconds, the task going on."""

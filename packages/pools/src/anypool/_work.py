@@ -147,7 +147,7 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
     """Read all of the input now; the result is settled when the last outcome is there."""
     keep_errors = options.on_error == "return"
     result: Result[list[Any]] = Result(engine, lambda _: False)
-    result.set_running_or_notify_cancel()
+    result.begin()
     try:
         while not stream.source.ended:
             engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, len(engine.desk.slots))))
