@@ -35,21 +35,15 @@ def _listed(known: list[str]) -> Any:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=f"Measure {OURS} beside other libraries."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=f"Measure {OURS} beside other libraries.")
     workloads, peers = list(WORKLOADS), list(PEERS)
-    parser.add_argument(
-        "--only", type=_listed(workloads), default=workloads, help="workloads, separated by commas"
-    )
+    parser.add_argument("--only", type=_listed(workloads), default=workloads, help="workloads, separated by commas")
     parser.add_argument("--peers", type=_listed(peers), default=peers, help="libraries, separated by commas")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, help="at most; slow peers get fewer, though at least three")
     parser.add_argument("--budget", type=float, help="seconds for the rounds of a workload")
     parser.add_argument("--limit", type=float, help="seconds after which one measurement is cut")
-    parser.add_argument(
-        "--quick", action="store_true", help="a fraction of the size, one round: does it run at all?"
-    )
+    parser.add_argument("--quick", action="store_true", help="a fraction of the size, one round: does it run at all?")
     parser.add_argument("--out", default=os.path.join(_HERE, "results"), help="folder for what is written")
     parser.add_argument("--list", action="store_true", help="print the workloads and end")
     parser.add_argument("--show", metavar="JSON", help="print the table of an earlier run, and draw it again")

@@ -28,9 +28,7 @@ class Peer(ABC):
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]: ...
 
     @abstractmethod
-    def stream(
-        self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None
-    ) -> Iterator[Any]:
+    def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         """Results as they come, in any order where the library can."""
 
     @abstractmethod
@@ -56,9 +54,7 @@ class Anypool(Peer):
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]:
         return self.pool.map(f, items, chunksize=chunk)
 
-    def stream(
-        self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None
-    ) -> Iterator[Any]:
+    def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         return self.pool.uimap(f, items, chunksize=chunk)
 
     def call(self, f: Callable[[Any], Any], x: Any) -> Any:
@@ -84,9 +80,7 @@ class Multiprocessing(Peer):
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]:
         return list(self.pool.map(f, items, chunk))
 
-    def stream(
-        self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None
-    ) -> Iterator[Any]:
+    def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         return iter(self.pool.imap_unordered(f, items, chunk or 1))
 
     def call(self, f: Callable[[Any], Any], x: Any) -> Any:
@@ -123,9 +117,7 @@ class Futures(Peer):
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]:
         return list(self.stream(f, items, chunk))
 
-    def stream(
-        self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None
-    ) -> Iterator[Any]:
+    def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         return iter(self.pool.map(f, items, chunksize=chunk or 1))
 
     def call(self, f: Callable[[Any], Any], x: Any) -> Any:
@@ -164,9 +156,7 @@ class Pathos(Peer):
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]:
         return list(self.pool.map(f, items, **self._options(chunk)))
 
-    def stream(
-        self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None
-    ) -> Iterator[Any]:
+    def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         return iter(self.pool.uimap(f, items, **self._options(chunk)))
 
     @staticmethod
@@ -211,9 +201,7 @@ class Joblib(Peer):
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]:
         return list(self._run("list", f, items, chunk or "auto"))
 
-    def stream(
-        self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None
-    ) -> Iterator[Any]:
+    def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         return iter(self._run("generator_unordered", f, items, chunk or "auto"))
 
     def call(self, f: Callable[[Any], Any], x: Any) -> Any:
@@ -250,9 +238,7 @@ class Mpire(Peer):
         rows = [(x,) for x in items]
         return list(self._pool("map").map(f, rows, chunk_size=chunk, concatenate_numpy_output=False))
 
-    def stream(
-        self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None
-    ) -> Iterator[Any]:
+    def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         rows = ((x,) for x in items)
         return iter(self._pool("stream").imap_unordered(f, rows, chunk_size=chunk or 1))
 

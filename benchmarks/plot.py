@@ -23,9 +23,7 @@ def draw(records: Sequence[Record], path: str) -> None:
 
     peers = list(dict.fromkeys(peer for record in records for peer in record.pairs))
     figure, axes = plt.subplots(figsize=(11, 1.5 + 0.42 * len(records)), layout="constrained")
-    for peer, mark, color in zip(
-        peers, itertools.cycle(_MARKS), itertools.cycle(plt.get_cmap("tab10").colors)
-    ):
+    for peer, mark, color in zip(peers, itertools.cycle(_MARKS), itertools.cycle(plt.get_cmap("tab10").colors)):
         for height, record in enumerate(records):
             for ratio in [found.ratio for found in compare(record) if found.peer == peer]:
                 axes.plot([ratio.least, ratio.most], [height, height], color=color, alpha=0.35, linewidth=2)
@@ -40,9 +38,7 @@ def draw(records: Sequence[Record], path: str) -> None:
     axes.set_yticks(range(len(records)), [record.workload for record in records])
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel(
-        f"how many times as good as the peer {OURS} is: median of interleaved pairs, least to greatest"
-    )
+    axes.set_xlabel(f"how many times as good as the peer {OURS} is: median of interleaved pairs, least to greatest")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=130)
     plt.close(figure)

@@ -59,9 +59,7 @@ def compare(record: Record) -> list[Comparison]:
     return sorted(found, key=lambda comparison: comparison.ratio.median)
 
 
-def _compare(
-    workload: Workload, peer: str, pairs: list[tuple[Sample, Sample]], parts: dict[str, float]
-) -> Comparison:
+def _compare(workload: Workload, peer: str, pairs: list[tuple[Sample, Sample]], parts: dict[str, float]) -> Comparison:
     ratios = [_ratio(workload, ours.value, theirs.value) for ours, theirs in pairs]
     cpu = [theirs.cpu / ours.cpu for ours, theirs in pairs if ours.cpu and theirs.cpu]
     part = parts.get(peer, 1.0)
@@ -107,9 +105,7 @@ def _own_figures(workload: Workload, record: Record) -> list[Row]:
         return []
     found = []
     for limit in workload.limits:
-        figures = [
-            sample.value if limit.figure == "value" else sample.extras[limit.figure] for sample in ours
-        ]
+        figures = [sample.value if limit.figure == "value" else sample.extras[limit.figure] for sample in ours]
         spread = Spread.of(figures)
         name = workload.unit if limit.figure == "value" else limit.figure
         text = f"{OURS}: {short(spread.median)} {name} [{short(spread.least)}..{short(spread.most)}]"

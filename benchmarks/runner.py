@@ -75,9 +75,7 @@ def measure(workload: Workload, settings: Settings) -> Record:
             record.notes[OURS] = f"took more than {settings.limit:g} s and was cut"
             break
         if cut in record.parts:
-            record.notes[cut] = (
-                f"took more than {settings.limit:g} s even for {record.parts[cut]:.2g} of the work"
-            )
+            record.notes[cut] = f"took more than {settings.limit:g} s even for {record.parts[cut]:.2g} of the work"
             peers.remove(cut)
         else:
             record.parts[cut] = _SMALL_PART
