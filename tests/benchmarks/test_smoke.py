@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PEERS = ["multiprocessing", "concurrent.futures"]
 QUICK = [sys.executable, "-m", "benchmarks", "--quick", "--peers", ",".join(PEERS)]
 LIMIT = 60  # seconds; it takes a fraction
 
 
+@pytest.mark.slow
 def test_a_quick_run_against_the_standard_library_leaves_json_and_a_table(tmp_path):
     # Not under measurement by coverage: it would start in each of the many short processes.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
