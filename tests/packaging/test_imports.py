@@ -49,9 +49,7 @@ def test_imports_point_one_way(package):
         for name in imported_by(path)
         if name.partition(".")[0] in ours - {package.name}
     }
-    assert {
-        (where, name) for where, name in found if name.partition(".")[0] not in BELOW[package.name]
-    } == set()
+    assert {(where, name) for where, name in found if name.partition(".")[0] not in BELOW[package.name]} == set()
 
 
 @each_package
@@ -99,9 +97,7 @@ def test_calls_that_exist_on_linux_only_are_in_one_module():
             if path.name == "_linux.py":
                 continue
             names = {
-                ast.unparse(node)
-                for node in ast.walk(ast.parse(path.read_bytes()))
-                if isinstance(node, ast.Attribute)
+                ast.unparse(node) for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Attribute)
             }
             if names & LINUX_ONLY:
                 found[path.name] = names & LINUX_ONLY

@@ -41,15 +41,20 @@ def test_every_public_name_is_documented(package):
     assert undocumented == []
 
 
+def members(kind: type) -> dict[str, object]:
+    """What a class has, and what it has from base classes of ours."""
+    ours = [base for base in kind.__mro__ if base.__module__.partition(".")[0] in {p.__name__ for p in PACKAGES}]
+    return {name: value for base in reversed(ours) for name, value in vars(base).items() if not name.startswith("_")}
+
+
 @each_package
 def test_every_public_method_is_documented(package):
     undocumented = [
         f"{name}.{member}"
         for name, value in public(package).items()
         if inspect.isclass(value)
-        for member, attribute in vars(value).items()
-        if not member.startswith("_")
-        and (inspect.isroutine(attribute) or isinstance(attribute, property))
+        for member, attribute in members(value).items()
+        if (inspect.isroutine(attribute) or isinstance(attribute, property))
         and not inspect.getdoc(getattr(value, member))
     ]
     assert undocumented == []

@@ -1,13 +1,14 @@
 """What a type checker infers from the public API: checked by mypy and pyright, never run."""
 
 from collections.abc import Awaitable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed, wait
 from pathlib import Path
 from typing import assert_type
 
 from anypool import (
     Amap,
     AnypoolError,
+    Asmap,
     Imap,
     Ismap,
     Map,
@@ -39,6 +40,14 @@ def area(path: Path, width: float, *, scale: int = 1) -> float:
     return len(path.parts) * width * scale
 
 
+def needs_scale(x: int, *, scale: float) -> float:
+    return x * scale
+
+
+def four(a: int, b: int, c: int, text: str) -> str:
+    return text * (a + b + c)
+
+
 def say(text: str) -> None:
     print(text)
 
@@ -53,6 +62,10 @@ def maps(pool: Pool) -> None:
     assert_type(pool.map(label, xs, texts), list[str])
     assert_type(pool.map(area, [Path()], [1.5], kwargs={"scale": 2}), list[float])
     assert_type(pool.map(lambda x: x > 1, xs), list[bool])
+    assert_type(pool.map(lambda x, text: (text, x), xs, texts), list[tuple[str, int]])
+    assert_type(pool.map(needs_scale, xs, kwargs={"scale": 2.0}), list[float])
+    assert_type(pool.map(four, xs, xs, xs, texts), list[str])
+    assert_type(pool.map(str, range(3)), list[str])
     assert_type(pool.imap(double, xs), Iterator[int])
     assert_type(pool.imap(label, iter(xs), texts), Iterator[str])
     assert_type(pool.uimap(double, xs), Iterator[int])
@@ -64,6 +77,8 @@ def maps(pool: Pool) -> None:
 
 def maps_over_argument_tuples(pool: Pool) -> None:
     assert_type(pool.starmap(label, pairs), list[str])
+    assert_type(pool.starmap(label, zip(xs, texts, strict=True)), list[str])
+    assert_type(pool.starmap(label, [[1, "a"]]), list[str])
     assert_type(pool.istarmap(label, pairs), Iterator[str])
     assert_type(pool.uistarmap(label, pairs), Iterator[str])
     assert_type(pool.astarmap(label, pairs), Result[list[str]])
@@ -89,6 +104,15 @@ def options(pool: Pool) -> None:
     pool.map(double, xs, on_error="return")
 
 
+def mistakes(pool: Pool) -> None:
+    pool.map(double, texts)  # type: ignore[arg-type]
+    pool.map(label, xs)  # type: ignore[arg-type]
+    pool.map(double, xs, chunksise=1)  # type: ignore[call-overload]
+    pool.map(double, xs, callback=print)  # type: ignore[call-overload]
+    pool.submit(double, "a")  # type: ignore[arg-type]
+    pool.pipe(label, 1)  # type: ignore[call-arg]
+
+
 def calls(pool: Pool) -> None:
     assert_type(pool.pipe(double, 1), int)
     assert_type(pool.pipe(area, Path(), 1.5, scale=2), float)
@@ -109,7 +133,8 @@ async def results(pool: Pool) -> None:
     result.wait(timeout=1)
     futures: list[Future[list[int]]] = [result]
     awaitables: list[Awaitable[list[int]]] = [result]
-    print(futures, awaitables)
+    print(futures, awaitables, wait([result]))
+    assert_type([future.result() for future in as_completed([result])], list[list[int]])
 
 
 def life(pool: Pool) -> None:
@@ -141,6 +166,8 @@ def stand_alone_maps() -> None:
     assert_type(Amap(ProcessPool)(double, xs), Result[list[int]])
     assert_type(Smap(ProcessPool)(label, pairs), list[str])
     assert_type(Ismap(ProcessPool)(label, pairs), Iterator[str])
+    assert_type(Asmap("process:2")(label, pairs), Result[list[str]])
+    assert_type(Map("thread", 2)(lambda x: [x], xs), list[list[int]])
 
 
 def errors() -> None:

@@ -314,6 +314,12 @@ class Pool(Maps):
             engine.drive(result.ready)
         return result
 
+    def _become_guest(self, identity: str) -> None:
+        del pools[self._id]
+        self._id, self._used = identity, time.monotonic()
+        pools[identity] = self
+        guests.add(self)
+
     @property
     def awake(self) -> bool:
         """Whether there are workers."""
@@ -361,11 +367,9 @@ def _arrive(identity: str, launcher: Launcher) -> Pool:
     pool = pools.get(identity)
     if pool is None:
         pool = Pool(launcher, start=False)
-        del pools[pool._id]  # noqa: SLF001 - our own
-        pool._id = identity  # noqa: SLF001
-        pool._used = time.monotonic()  # noqa: SLF001
-        pools[identity] = pool
-        guests.add(pool)
+        pool._become_guest(identity)  # noqa: SLF001 - our own
+    elif pool._used and launcher.workers not in (None, pool.launcher.workers):  # noqa: SLF001
+        pool.resize(launcher.size)
     return pool
 
 
