@@ -55,7 +55,7 @@ class PoolExecutor(Executor):
         """Close the pool; without `wait` its workers end when all is done."""
         self._pool.close()
         if cancel_futures:
-            self._pool.cancel_waiting()
+            self._pool._cancel_waiting()  # noqa: SLF001 - the pool's own face
         if wait:
             self._pool.join()
         else:

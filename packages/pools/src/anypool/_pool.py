@@ -42,7 +42,7 @@ class Pool(Maps):
 
     It can be pickled: it arrives as an equivalent pool, one for however many copies, started when first used and ended
     when idle for 10 s, of the size that was asked for (a default one is that of the place it arrives at). Back in its
-    own process it is itself.
+    own process it is itself. `launcher` is the recipe that it was made from.
     """
 
     def __init__(self, launcher: Launcher, *, start: bool = True) -> None:
@@ -53,7 +53,7 @@ class Pool(Maps):
         self._caller: Caller | None = None
         self._state = "open"
         self._used = 0.0
-        self.on_executor = False
+        self._on_executor = False
         self._lock = threading.Lock()
         pools[self._id] = self
         if start and launcher.name != "serial":
@@ -186,7 +186,7 @@ class Pool(Maps):
         else:
             self.terminate()
 
-    def cancel_waiting(self) -> None:
+    def _cancel_waiting(self) -> None:
         """Cancel the calls that have not been sent to a worker."""
         engine = self._made
         if engine is not None:
@@ -273,7 +273,7 @@ class Pool(Maps):
             return launched
         from anypool._adapter import ExecutorCrew
 
-        self.on_executor = True
+        self._on_executor = True
         finish_before_executors()
         pool, first = weakref.ref(self), self.launcher
 
@@ -321,16 +321,16 @@ class Pool(Maps):
         guests.add(self)
 
     @property
-    def awake(self) -> bool:
+    def _awake(self) -> bool:
         """Whether there are workers."""
         return self._live() is not None
 
-    def forked(self) -> None:
+    def _forked(self) -> None:
         """This is a copy in a forked child: the workers stay with the parent."""
         self._lock = threading.Lock()
         self._caller = None
 
-    def rest(self, seconds: float) -> None:
+    def _rest(self, seconds: float) -> None:
         """End the workers if they have had nothing to do for so long; they start again with the next map."""
         engine = self._live()
         if engine is None or time.monotonic() - self._used < seconds:

@@ -1,5 +1,7 @@
 """The pools of this process: found again by their id, ended at exit, and when idle if nobody here will close them."""
 
+# ruff: noqa: SLF001 - what a pool shows to its registry is nobody else's business
+
 from __future__ import annotations
 
 import atexit
@@ -50,9 +52,9 @@ class Guests:
         while True:
             time.sleep(_LOOK_SECONDS)
             for pool in list(self._pools):
-                pool.rest(_IDLE_SECONDS)
+                pool._rest(_IDLE_SECONDS)
             with self._lock:
-                if not any(pool.awake for pool in self._pools):
+                if not any(pool._awake for pool in self._pools):
                     self._thread = None
                     return
 
@@ -62,7 +64,7 @@ guests = Guests()
 
 def finish(executors_only: bool = False) -> None:
     """Do what leaving `with` does, for pools that were never closed; an interrupt ends them at once."""
-    left = [pool for pool in list(pools.values()) if pool.awake and (pool.on_executor or not executors_only)]
+    left = [pool for pool in list(pools.values()) if pool._awake and (pool._on_executor or not executors_only)]
     try:
         for pool in left:
             pool.close()
@@ -88,7 +90,7 @@ def _after_fork() -> None:
     # The threads that held the locks are no more, and the workers are the parent's.
     guests.__init__()  # type: ignore[misc]
     for pool in list(pools.values()):
-        pool.forked()
+        pool._forked()
 
 
 atexit.register(finish)
