@@ -20,7 +20,7 @@ __all__: list[str] = []
 
 _CLOSE_SECONDS = 10.0
 # An executor that breaks this often without giving one result will not get better.
-_MOST_BREAKS = 5
+_MOST_BREAKS = 12
 
 
 class ExecutorCrew:

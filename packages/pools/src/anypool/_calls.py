@@ -99,7 +99,7 @@ class Calls:
         """Give each call its outcome."""
         calls: list[Call] = chunk.extra
         if outcomes.seconds:
-            self._functions[calls[0].body.key][1].ran(outcomes.count, outcomes.seconds)
+            self._functions[calls[0].body.key][1].ran(outcomes.count, outcomes.seconds, outcomes.size)
         self.unsettled -= outcomes.count
         start = chunk.skip + offset
         for at in range(outcomes.count):

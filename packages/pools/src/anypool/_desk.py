@@ -25,6 +25,8 @@ DEPTH_UNWATCHED = 8
 # A chunk behind one longer than this would wait too long for it; so would one behind a big transfer.
 _LONG_SECONDS = 0.05
 _BIG_BYTES = 4 << 20
+# While a worker is idle, a chunk waits behind another one only for what its move would cost.
+_SHORT_SECONDS = 0.001
 _FREE_LOSSES = 5
 _PARTS = 8
 # A map that ended early leaves its running chunks this long before their worker is replaced, if its slot is needed.
@@ -328,11 +330,17 @@ class Desk:
     def stuck(self, now: float) -> list[int]:
         """Slots whose oldest chunk takes so long that what is queued behind it should go elsewhere."""
         found = []
+        patience = self._patience()
         for slot in self.slots.values():
-            if len(slot.flights) > 1 and not slot.slow and now - slot.since > _LONG_SECONDS:
+            if len(slot.flights) > 1 and not slot.slow and now - slot.since > patience:
                 slot.slow = True
                 found.append(slot.number)
         return found
+
+    def _patience(self) -> float:
+        """Seconds that a chunk may wait behind another; next to none while a worker has nothing to do."""
+        idle = any(not slot.flights and self._room(slot) for slot in self.slots.values())
+        return _SHORT_SECONDS if idle and not self.queued else _LONG_SECONDS
 
     def recalled(self, number: int, seq: int) -> None:
         """The worker will not run this chunk: it was taken back before it began."""
@@ -375,7 +383,7 @@ class Desk:
             if not slot.flights or slot.verdict is not None:
                 continue
             if len(slot.flights) > 1 and not slot.slow:
-                waits.append(slot.since + _LONG_SECONDS - now)
+                waits.append(slot.since + self._patience() - now)
             flight = slot.flights[0]
             timeout = flight.chunk.job.timeout
             if timeout is not None:

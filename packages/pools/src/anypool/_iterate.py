@@ -85,11 +85,13 @@ class Batches:
         stream, engine = self._stream, self._engine
         while not self._over and not self._pieces:
             closed = self._closed()
+            stream.undelivered = 0
             if not closed:
                 engine.feed(stream, waiting=not stream.news)
             for values, errors in stream.collect():
                 self._cut(values, errors)
             if self._pieces:
+                stream.undelivered = sum(map(operator.length_hint, self._pieces))
                 if not closed:
                     engine.feed(stream, waiting=False)
             elif stream.broken is not None:

@@ -42,8 +42,8 @@ class Parcel:
 
     def __del__(self) -> None:
         # An interrupt may have struck before anything was set.
-        if getattr(self, "_returned", None) is not None:
-            self._returned.extend(part.offset for part in self.parts if isinstance(part, Ref))
+        if (returned := getattr(self, "_returned", None)) is not None:
+            returned.extend(part.offset for part in self.parts if isinstance(part, Ref))
 
 
 Place = Callable[[Frames], Parcel]

@@ -45,20 +45,22 @@ class Result(Future[T], Generic[T]):
         self._engine = engine
         self._stop = stop
 
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
-        """What the base class and the functions of `concurrent.futures` wait on, made when first asked for.
+    if not TYPE_CHECKING:  # To a checker it's the base's attribute, or `concurrent.futures.wait` wouldn't take it.
 
-        Whoever changes the state does so before looking whether there is one; whoever waits looks at the state after
-        making it.
-        """
-        condition = self._lazy_condition
-        if condition is None:
-            with _making:
-                condition = self._lazy_condition
-                if condition is None:
-                    condition = self._lazy_condition = threading.Condition()
-        return condition
+        @property
+        def _condition(self) -> threading.Condition:
+            """What the base class and the functions of `concurrent.futures` wait on, made when first asked for.
+
+            Whoever changes the state does so before looking whether there is one; whoever waits looks at the state
+            after making it.
+            """
+            condition = self._lazy_condition
+            if condition is None:
+                with _making:
+                    condition = self._lazy_condition
+                    if condition is None:
+                        condition = self._lazy_condition = threading.Condition()
+            return condition
 
     def begin(self) -> bool:
         """It is about to be sent; false if it was cancelled. Called with the engine's lock held, as `cancel` does."""

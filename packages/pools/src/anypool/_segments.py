@@ -181,8 +181,10 @@ class Arena:
             self._fd = -1
 
     def __del__(self) -> None:
-        with suppress(Exception):
+        try:
             self.close()
+        except Exception:  # noqa: BLE001, S110 - at the interpreter's end nothing that it needs may be left
+            pass
 
 
 class Sealed:
@@ -222,8 +224,10 @@ class Sealed:
             os.close(fd)
 
     def __del__(self) -> None:
-        with suppress(Exception):
+        try:
             self.close()
+        except Exception:  # noqa: BLE001, S110 - at the interpreter's end nothing that it needs may be left
+            pass
 
 
 def _write_at(fd: int, buffer: Buffer, offset: int) -> int:
@@ -358,8 +362,10 @@ class Mappings:
         self.close()
 
     def __del__(self) -> None:
-        with suppress(Exception):
+        try:
             self.close()
+        except Exception:  # noqa: BLE001, S110 - at the interpreter's end nothing that it needs may be left
+            pass
 
 
 def _map_private(ref: Ref, first: int) -> mmap.mmap:

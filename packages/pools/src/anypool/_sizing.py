@@ -20,7 +20,7 @@ class Sizer:
         self.fixed = fixed
         self.length = length
         self.per_item: float | None = None
-        self._bytes_per_item = 0.0
+        self._bytes_per_item = self._bytes_back = 0.0
         self._largest = 1
 
     def size(self, index: int, workers: int) -> int:
@@ -31,8 +31,8 @@ class Sizer:
             return 1
         per_item = max(self.per_item, 1e-9)
         items = min(int(TARGET_SECONDS / per_item), self._largest * _GROWTH, _MOST_ITEMS)
-        if self._bytes_per_item:
-            items = min(items, int(BYTES / self._bytes_per_item))
+        if heaviest := max(self._bytes_per_item, self._bytes_back):
+            items = min(items, int(BYTES / heaviest))
         if self.length is not None:
             share = (self.length - index) // (2 * workers)
             items = min(items, max(share, int(_LEAST_SECONDS / per_item)))
@@ -42,8 +42,9 @@ class Sizer:
         """Learn from a chunk just packed."""
         self._bytes_per_item = size / items
 
-    def ran(self, items: int, seconds: float) -> None:
-        """Learn from a reply; halves the weight of what was known before."""
+    def ran(self, items: int, seconds: float, size: int) -> None:
+        """Learn from a reply of so many bytes; halves the weight of what was known before."""
+        self._bytes_back = size / items
         measured = seconds / items
         self.per_item = measured if self.per_item is None else (self.per_item + measured) / 2
         self._largest = max(self._largest, items)

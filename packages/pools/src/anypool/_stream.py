@@ -108,6 +108,8 @@ class Stream:
         self._input_done = False
         self._cancelled = False
         self._held_bytes = 0
+        # Results that were collected and that the consumer has not taken yet.
+        self.undelivered = 0
         self._last: Segment | None = None
         self.broken: BaseException | None = None
         self.gathered: Packed | None = None
@@ -131,7 +133,7 @@ class Stream:
     def settle(self, chunk: Chunk, offset: int, outcomes: Outcomes) -> None:
         """Keep outcomes for `collect`; items to be retried go back instead."""
         if outcomes.seconds:
-            self.sizer.ran(outcomes.count, outcomes.seconds)
+            self.sizer.ran(outcomes.count, outcomes.seconds, outcomes.size)
         first = chunk.first + offset
         start = 0
         for at, retryable in sorted(outcomes.errors.items()):
@@ -250,7 +252,7 @@ class Stream:
         if self._input_done or self._cancelled or (self._halt and self.lowest_error is not None):
             return 0
         size = self.sizer.size(self.read, workers)
-        held = self.read - self.consumed
+        held = self.read - self.consumed + self.undelivered
         if self.buffersize is not None:
             size = max(1, min(size, self.buffersize // (2 * workers) or 1))
             if held + size > self.buffersize and held:
