@@ -25,6 +25,7 @@ _LOOK_SECONDS = 1.0
 
 _starting = threading.Lock()
 _failure: BaseException | None = None
+_running = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +105,7 @@ def _begin(setup: bytes) -> None:
     threading.Thread(target=_end_with, args=(process.parent_process(),), daemon=True).start()
     # Before the standard way to end a process waits for its children, which are the workers of pools that tasks opened.
     importlib.import_module("multiprocess.util").Finalize(None, _finish_pools, exitpriority=100)
-    # Ctrl-C is the owner's; a handler, for children of tasks would inherit that it is ignored.
-    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGINT, _interrupted)
     try:
         initializer, initargs, env, folder = loads(setup)
         os.environ.update(env)
@@ -118,10 +118,23 @@ def _begin(setup: bytes) -> None:
 
 
 def _run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    global _running
     if _failure is not None:
         text = f"the initializer raised {type(_failure).__name__}: {_failure}"
         raise WorkerLost(text, cause="initializer") from _failure
-    return fn(*args, **kwargs)
+    _running = True
+    try:
+        return fn(*args, **kwargs)
+    except KeyboardInterrupt as error:
+        raise WorkerLost("the task was interrupted", cause="SIGINT") from error
+    finally:
+        _running = False
+
+
+def _interrupted(*_: object) -> None:
+    # Ctrl-C in a terminal reaches workers too: it ends their task, not them.
+    if _running:
+        raise KeyboardInterrupt
 
 
 def _end_with(owner: Any) -> None:
