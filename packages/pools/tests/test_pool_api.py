@@ -320,6 +320,36 @@ pool.map(lambda _: time.sleep(60), range(2))
     until(lambda: not any(map(alive, pids)), 3.0)
 
 
+INTERRUPTED = """
+import time
+from anypool import get_pool
+pool = get_pool("LAUNCHER")
+pool.map(abs, range(4))
+print("mapping", flush=True)
+try:
+    pool.map(lambda _: (print("begun", flush=True), time.sleep(60)), range(2), chunksize=1)
+except KeyboardInterrupt:
+    print(pool.map(abs, [-1, -2]))
+pool.close()
+pool.join()
+"""
+
+
+@in_processes
+def test_ctrl_c_in_a_terminal_ends_the_tasks_and_the_pool_goes_on(launcher):
+    code = INTERRUPTED.replace("LAUNCHER", launcher)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert owner.stdout is not None
+    assert [owner.stdout.readline().strip() for _ in range(3)] == ["mapping", "begun", "begun"]
+    started = time.monotonic()
+    os.killpg(owner.pid, signal.SIGINT)
+    out, err = owner.communicate(timeout=LIMIT)
+    assert (out, err, owner.returncode) == ("[1, 2]\n", "", 0)
+    assert time.monotonic() - started < 5
+
+
 # Looking.
 
 
