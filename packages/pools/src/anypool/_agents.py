@@ -23,7 +23,8 @@ from _socket import (
     socketpair,
 )
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from anypool import _linux
@@ -35,6 +36,7 @@ __all__: list[str] = []
 _START_LIMIT = 30.0
 _END_LIMIT = 5.0
 _READ = 256 << 10
+_ENTRY = "anypool._worker"
 _EXEC_NAMES = ("PYTHON", "LD_", "MALLOC_", "GLIBC_TUNABLES")
 # Wait and try again; ETOOMANYREFS: the agent has not taken the descriptors that are under way.
 _FULL = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
@@ -154,7 +156,7 @@ def adopt(door: int) -> None:
     _door_key = _key_of(os.environ)
 
 
-def open_control(env: Mapping[str, str] | None = None, entry: str = "anypool._worker") -> Control:
+def open_control(env: Mapping[str, str] | None = None, entry: str = _ENTRY) -> Control:
     """A new control socket to this process' agent, which is started if there is none.
 
     `env` is the environment of the workers to come, by default this process'. Returns before the agent
@@ -186,6 +188,27 @@ def open_control(env: Mapping[str, str] | None = None, entry: str = "anypool._wo
             agent.end()
             agent.abandon()
             raise
+
+
+@contextmanager
+def ahead() -> Iterator[None]:
+    """Have this process' agent started while the body prepares to use it; it ends if nothing does."""
+    key = _key_of(os.environ), _ENTRY
+    agent = None
+    with _lock:
+        if _door is None and key not in _agents and _linux.supported() is None:
+            agent = _agents[key] = _Agent(os.environ, _ENTRY)
+    try:
+        yield
+    finally:
+        if agent is not None:
+            with _lock:
+                unused = not agent.users and _agents.get(key) is agent
+                if unused:
+                    del _agents[key]
+            if unused:
+                agent.end()
+                agent.abandon()
 
 
 def _knock(door: socket) -> socket:

@@ -52,6 +52,9 @@ class Engine:
         self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
         self._guard: AbstractContextManager[None] = nullcontext() if crew.runs_here else shield
+        self.owner = os.getpid()
+        self.past_tasks = 0
+        self.closed = False
         deliver = weakref.WeakMethod(self._deliver)
 
         def forward(events: list[Event]) -> None:
@@ -60,9 +63,6 @@ class Engine:
 
         for slot in crew.start(forward):
             self.desk.add_slot(slot)
-        self.owner = os.getpid()
-        self.past_tasks = 0
-        self.closed = False
         self._finalizer: weakref.finalize[[], Engine] | None = None
         if not crew.runs_here:
             self._finalizer = weakref.finalize(self, crew.desert)
@@ -75,6 +75,8 @@ class Engine:
         """Serve a map from now on."""
         with self.section:
             self.desk.add_lane(stream)
+            if self.broken is not None:
+                stream.fail(self.broken)
 
     def feed(self, stream: Stream, waiting: bool) -> None:
         """Read and pack input while there is room for it; by the thread that owns the input."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
-from anypool._errors import LauncherNotFound, PlanError
-from anypool._launcher import Launcher
-from anypool._pool import Pool
+# Nothing of weight: the agent is to start before the rest is imported, so that both take place at the same time.
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anypool._launcher import Launcher
+    from anypool._pool import Pool
 
 __all__: list[str] = []
 
@@ -32,10 +35,27 @@ def get_pool(launcher: str | Launcher | None = None, /, **options: Any) -> Pool:
     Raises `LauncherNotFound`, `LauncherUnavailable` (with what to install), `PlanError` for a text that names nothing,
     `TypeError` or `ValueError` for options; all before any worker starts.
     """
-    return Pool(_recipe(launcher if launcher is not None else _DEFAULT, options))
+    launcher = _DEFAULT if launcher is None else launcher
+    with _agent_ahead() if _is_process(launcher) and not options.get("env") else nullcontext():
+        from anypool._pool import Pool
+
+        return Pool(_recipe(launcher, options))
+
+
+def _is_process(launcher: object) -> bool:
+    return isinstance(launcher, str) and launcher.partition(":")[0].strip() == "process"
+
+
+def _agent_ahead() -> Any:
+    from anypool import _agents
+
+    return _agents.ahead()
 
 
 def _recipe(launcher: str | Launcher, options: dict[str, Any]) -> Launcher:
+    from anypool._errors import PlanError
+    from anypool._launcher import Launcher
+
     if isinstance(launcher, Launcher):
         if options:
             raise TypeError(f"options belong to a name; give them to {type(launcher).__name__}(...) instead")
@@ -70,6 +90,8 @@ def _no_option(kind: type[Launcher], option: str) -> str:
 def _find(name: str) -> type[Launcher]:
     place = BUILT_IN.get(name)
     if place is None:
+        from anypool._errors import LauncherNotFound
+
         close = _similar(name, BUILT_IN)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise LauncherNotFound(f"no launcher {name!r} among {', '.join(sorted(BUILT_IN))}{hint}")
