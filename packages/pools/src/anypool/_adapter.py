@@ -39,6 +39,8 @@ class ExecutorCrew:
         self._executor, self._launch, self._workers = executor, launch, workers
         self._generation = self._breaks = 0
         self._warm = False
+        self._owner = os.getpid()
+        self._culprits: dict[int, bool] = {}
         self._flying: dict[Future[Any], int] = {}
         self._numbers: dict[Future[Any], int] = {}
         self._generations: dict[int, int] = {}
@@ -66,7 +68,7 @@ class ExecutorCrew:
         """Submit the chunk; the thread that completes its future delivers the reply."""
         with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
         self._warm = True
-        data = b"".join(encode(run_message(slot, flight, with_body)))
+        data = b"".join(encode(run_message(slot, flight, with_body, careful=False)))
         generation = self._generation
         try:
             future = self._executor.submit(serve, data)
@@ -110,6 +112,8 @@ class ExecutorCrew:
 
     def _broken(self, slot: int, generation: int, error: BaseException, alone: bool) -> None:
         with self._lock:
+            # The first to fail knows whether it was alone; those that fail with it see fewer and fewer others.
+            alone = self._culprits.setdefault(generation, alone)
             if generation == self._generation and not isinstance(error, CancelledError):
                 self._generation += 1
                 self._breaks += 1
@@ -154,6 +158,11 @@ class ExecutorCrew:
 
     def kill(self, slot: int) -> None:
         """Give up the slot's call; when it ends, its slot comes back."""
+        if (kill := getattr(self._executor, "kill_workers", None)) is not None:
+            # Breaks the executor: what else it ran is run again by the next one.
+            self._culprits[self._generation] = False
+            _aside(kill)
+            return
         with self._lock:
             held = [future for future, number in self._flying.items() if number == slot]
             for future in held:
@@ -180,6 +189,8 @@ class ExecutorCrew:
 
     def resize(self, workers: int) -> list[int]:
         """Calls at a time; the executor's own size stays what it is."""
+        if self._generations and (grow := getattr(self._executor, "resize", None)) is not None:
+            grow(workers)
         added = [slot for slot in range(workers) if slot not in self._generations]
         for slot in added:
             self._generations[slot] = self._generation
@@ -194,14 +205,22 @@ class ExecutorCrew:
 
     def close(self) -> None:
         """Shut the executor down; a call that still runs is killed if that can be, else left to it after 10 s."""
+        if self._owner != os.getpid():
+            return
         if self._flying and (kill := getattr(self._executor, "kill_workers", None)) is not None:
             kill()
         ending = threading.Thread(target=self._executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
-        ending.start()
-        ending.join(_CLOSE_SECONDS)
+        try:
+            ending.start()
+        except RuntimeError:  # Python 3.12 starts no thread once the interpreter is ending.
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        else:
+            ending.join(_CLOSE_SECONDS)
 
     def desert(self) -> None:
         """Shut down without waiting."""
+        if self._owner != os.getpid():
+            return
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

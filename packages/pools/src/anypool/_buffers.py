@@ -6,9 +6,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from errno import EMFILE, ENFILE
 
 from anypool._packing import Parcel, inline
-from anypool._segments import Arena, Mappings, Sealed
+from anypool._segments import Arena, Mappings, Sealed, SegmentLost
 from anypool._wire import Buffer, Message, Ref
 from anypool._worker import ARENA, SEGMENT
 from anypool_serialize import Frames
@@ -27,6 +28,8 @@ class Buffers:
         self._unread: deque[Ref] = deque()
         # Read by workers when they start, to see whether segments of this process can be reached.
         self._probe = Sealed.write([b"probe"])
+        # Given up for a moment when a result has to be read and no descriptor is left.
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     @property
     def probe(self) -> Ref | None:
@@ -71,7 +74,24 @@ class Buffers:
     def fetcher(self, message: Message) -> Callable[[Ref], Buffer]:
         """What opens the segments of one reply; those that are never opened are given back with it."""
         refs = {part for part in message.parts if isinstance(part, Ref)}
-        return _Fetcher(self._mappings, refs, self._unread) if refs else _no_refs
+        return _Fetcher(self._view, refs, self._unread) if refs else _no_refs
+
+    def _view(self, ref: Ref) -> Buffer:
+        try:
+            return self._mappings.view(ref)
+        except SegmentLost as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (EMFILE, ENFILE):
+                raise
+        with self._lock:
+            os.close(self._spare)
+            try:
+                fd = os.open(f"/proc/{ref.pid}/fd/{ref.fd}", os.O_RDONLY | os.O_CLOEXEC)
+                data = bytearray(self.read(ref._replace(fd=fd)))
+                os.close(fd)
+            finally:
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._unread.append(ref)
+        return data
 
     def given_back(self) -> list[Ref]:
         """Slots of workers' arenas that nobody uses any more."""
@@ -86,7 +106,7 @@ class Buffers:
 
     @staticmethod
     def read(ref: Ref) -> bytes:
-        """The bytes of a segment of this process, for a worker that can't open it."""
+        """The bytes behind a descriptor of this process, for who can't map them."""
         parts = []
         at, end = ref.offset, ref.offset + ref.size
         while at < end:
@@ -100,6 +120,9 @@ class Buffers:
         self._mappings.close()
         if self._probe is not None:
             self._probe.close()
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
 
 
 class _SealedParcel(Parcel):
@@ -115,11 +138,11 @@ class _SealedParcel(Parcel):
 class _Fetcher:
     """Opens the segments of a reply."""
 
-    def __init__(self, mappings: Mappings, refs: set[Ref], unread: deque[Ref]) -> None:
-        self._mappings, self._refs, self._unread = mappings, refs, unread
+    def __init__(self, view: Callable[[Ref], Buffer], refs: set[Ref], unread: deque[Ref]) -> None:
+        self._view, self._refs, self._unread = view, refs, unread
 
     def __call__(self, ref: Ref) -> Buffer:
-        view = self._mappings.view(ref)
+        view = self._view(ref)
         self._refs.discard(ref)
         return view
 

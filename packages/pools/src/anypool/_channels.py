@@ -133,7 +133,7 @@ class ProcessCrew:
         again = with_body
         with_body = with_body or body.digest == NO_DIGEST or body.digest not in channel.known
         channel.known.add(body.digest)
-        message = run_message(slot, flight, with_body)
+        message = run_message(slot, flight, with_body, flight.chunk.careful)
         if not channel.segments:
             message.parts = [Buffers.read(part) if isinstance(part, Ref) else part for part in message.parts]
         for ref in self._buffers.given_back():
@@ -190,7 +190,9 @@ class ProcessCrew:
         for fd, mask in self._epoll.poll(max(timeout, 0.0)):
             channel = self._by_fd.get(fd)
             if channel is not None:
-                if fd == channel.reader:
+                if channel.ended:
+                    self._epoll.unregister(fd)
+                elif fd == channel.reader:
                     events += self._receive(channel)
                 else:
                     self._continue(channel)

@@ -39,6 +39,7 @@ class Line:
         self._epoll, self._setting = epoll, setting
         self._lock = threading.Lock()
         self._relayed: deque[tuple[int, bytes]] = deque()
+        self._heard = False
         self._connect()
 
     def _connect(self) -> None:
@@ -47,6 +48,7 @@ class Line:
         environment.update(setting.env or {})
         self._control = open_control(environment if setting.env else None)
         self._epoll.register(self._control.fileno(), select.EPOLLIN)
+        self._heard = True
         setup = control(
             Kind.SETUP, sys_path=[os.path.abspath(entry) for entry in sys.path], argv=sys.argv[:1],
             cwd=os.path.abspath(setting.cwd) if setting.cwd else _folder(), env=environment, umask=_umask(),
@@ -63,7 +65,9 @@ class Line:
 
     def leave(self) -> None:
         """Hear no more."""
-        self._epoll.unregister(self._control.fileno())
+        if self._heard:
+            self._heard = False
+            self._epoll.unregister(self._control.fileno())
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -87,7 +91,7 @@ class Line:
             self._watch()
 
     def _watch(self) -> None:
-        if self._control.fileno() >= 0:
+        if self._heard:
             mask = select.EPOLLIN | (select.EPOLLOUT if self._control.pending else 0)
             self._epoll.modify(self._control.fileno(), mask)
 

@@ -213,6 +213,7 @@ class ThreadCrew(_Local):
         self._initializer, self._initargs = initializer, initargs
         self._threads: dict[int, _Thread] = {}
         self._guests: dict[int, _Guest] = {}
+        self._owner = os.getpid()
         self.mine = threading.local()
         self._left_behind: list[threading.Thread] = []
         self._next = 0
@@ -315,6 +316,8 @@ class ThreadCrew(_Local):
 
     def close(self) -> None:
         """Let the threads end, and wait for those that run nothing."""
+        if self._owner != os.getpid():
+            return
         self.desert()
         deadline = monotonic() + _CLOSE_SECONDS
         for worker in self._threads.values():
@@ -323,6 +326,8 @@ class ThreadCrew(_Local):
         self._threads.clear()
 
     def desert(self) -> None:
-        """Let the threads end."""
+        """Let the threads end; in a forked child there are none."""
+        if self._owner != os.getpid():
+            return
         for worker in list(self._threads.values()):
             worker.flights.put(None)

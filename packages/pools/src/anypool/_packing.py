@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import pickle
 import types
@@ -87,8 +88,6 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     parcel = place(frames)
     digest = NO_DIGEST
     if parcel.size > _SMALL_BODY:
-        import hashlib
-
         hashed = hashlib.sha256(frames.header)
         if frames.buffers:
             hashed.update(b"%d" % next(_numbers))
@@ -99,7 +98,7 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     return body
 
 
-def run_message(slot: int, flight: Flight, with_body: bool) -> Message:
+def run_message(slot: int, flight: Flight, with_body: bool, careful: bool) -> Message:
     """RUN for a chunk: the function's body if the worker needs it, then the items."""
     chunk = flight.chunk
     job, body = chunk.job, chunk.job.body
@@ -111,5 +110,5 @@ def run_message(slot: int, flight: Flight, with_body: bool) -> Message:
             parts += parcel.parts
     else:
         parts += chunk.payload.parts
-    meta = RUN.pack(job.mode, job.stop, chunk.careful, body_parts, skip, job.budget, 0)
+    meta = RUN.pack(job.mode, job.stop, careful, body_parts, skip, job.budget, 0)
     return Message(Kind.RUN, 0, slot, flight.seq, job.number, 0, chunk.count, 0, body.digest, meta, parts)
