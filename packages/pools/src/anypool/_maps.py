@@ -26,14 +26,25 @@ class _StandAlone(Runner):
     `args` and `options` go to the launcher or the function. A pool that is given stays its owner's; one that is made
     here starts with the first call, is used by the later ones, and ends with `close` and `join`, with the `with` block,
     or with this object. It can be pickled, and arrives with a pool of its own unless it was given one.
+
+    With `close`, `join` or `clear`, which are the same here, each call has a pool of its own: it ends with the call,
+    that of an iterator once it is exhausted or dropped, that of a `Result` once there is an outcome.
     """
 
     def __init__(
-        self, pool: Pool | Launcher | str | Callable[..., Pool] | None = None, /, *args: Any, **options: Any
+        self,
+        pool: Pool | Launcher | str | Callable[..., Pool] | None = None,
+        /,
+        *args: Any,
+        close: bool = False,
+        join: bool = False,
+        clear: bool = False,
+        **options: Any,
     ) -> None:
         if not (pool is None or isinstance(pool, (Pool, Launcher, str)) or callable(pool)):
             raise TypeError(f"a map runs on a pool, a launcher, its name or a pool function, got {pool!r}")
-        if isinstance(pool, Pool) and (args or options):
+        self._once = close or join or clear
+        if isinstance(pool, Pool) and (args or options or self._once):
             raise TypeError("options belong to a pool that is made here, and this one is made already")
         self._how = pool if pool is not None else "serial"
         self._args, self._options = args, options
@@ -49,6 +60,12 @@ class _StandAlone(Runner):
             if self._made is None:
                 self._made = self._make()
             return self._made
+
+    def _taken(self) -> Pool:
+        """The pool, no longer behind this object: whoever calls at the same time has another."""
+        with self._lock:
+            made, self._made = self._made, None
+        return made if made is not None else self._make()
 
     def _make(self) -> Pool:
         if isinstance(self._how, (str, Launcher)):
@@ -71,8 +88,7 @@ class _StandAlone(Runner):
         """Close and join; the next call makes a new pool."""
         made, self._made = self._made, None
         if made is not None:
-            made.close()
-            made.join()
+            _end(made)
 
     def __enter__(self) -> Self:
         return self
@@ -84,22 +100,51 @@ class _StandAlone(Runner):
             self._made.__exit__(kind, error, traceback)
 
     def _map(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> list[R]:
-        return self.pool._map(mode, f, iterables, options)  # noqa: SLF001 - the pool's own face
+        if not self._once:
+            return self.pool._map(mode, f, iterables, options)  # noqa: SLF001 - the pool's own face
+        with self._taken() as pool:
+            return pool._map(mode, f, iterables, options)  # noqa: SLF001 - the pool's own face
 
     def _imap(
         self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options, *, ordered: bool
     ) -> Iterator[R]:
-        return self.pool._imap(mode, f, iterables, options, ordered=ordered)  # noqa: SLF001 - the pool's own face
+        pool = self._taken() if self._once else self.pool
+        items = pool._imap(mode, f, iterables, options, ordered=ordered)  # noqa: SLF001 - the pool's own face
+        return _Last(pool, items) if self._once else items
 
     def _amap(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> Result[list[R]]:
-        return self.pool._amap(mode, f, iterables, options)  # noqa: SLF001 - the pool's own face
+        pool = self._taken() if self._once else self.pool
+        result = pool._amap(mode, f, iterables, options)  # noqa: SLF001 - the pool's own face
+        if self._once:
+            result.add_done_callback(lambda _: _end(pool))
+        return result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrive, (type(self), self._how, self._args, self._options)
+        options = {**self._options, "clear": True} if self._once else self._options
+        return _arrive, (type(self), self._how, self._args, options)
 
     def __repr__(self) -> str:
         how = self._how if isinstance(self._how, (str, Pool, Launcher)) else getattr(self._how, "__name__", self._how)
         return f"{type(self).__name__}({how})"
+
+
+class _Last(Iterator[R]):
+    """The last work of a pool: it ends with the iterator, or as every pool when nobody has it any more."""
+
+    def __init__(self, pool: Pool, items: Iterator[R]) -> None:
+        self._pool, self._items = pool, items
+
+    def __next__(self) -> R:
+        try:
+            return next(self._items)
+        except StopIteration:
+            _end(self._pool)
+            raise
+
+
+def _end(pool: Pool) -> None:
+    pool.close()
+    pool.join()
 
 
 def _arrive(kind: type[_StandAlone], how: Any, args: tuple[Any, ...], options: dict[str, Any]) -> _StandAlone:
