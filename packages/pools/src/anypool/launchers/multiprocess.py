@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import context as standard
+from multiprocessing import process as standard_process
 from typing import Any, ClassVar, Literal
 
 from anypool._errors import LauncherUnavailable, Unserializable, WorkerLost
@@ -60,9 +61,9 @@ class Multiprocess(ProcessOptions, Launcher):
         context = multiprocess.get_context(self.start_method)
         if self.start_method in _POPEN:
             context = _bridged(context, _POPEN[self.start_method])
-        setup = _packed(self)
+        setup, key = _packed(self), bytes(standard_process.current_process().authkey)
         once = None if self.max_tasks_per_worker is None else 1
-        return _Executor(self.size, context, _begin, (setup,), max_tasks_per_child=once)
+        return _Executor(self.size, context, _begin, (setup, key), max_tasks_per_child=once)
 
 
 class _Executor(ProcessPoolExecutor):
@@ -98,9 +99,11 @@ def _packed(recipe: Multiprocess) -> bytes:
         raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
 
 
-def _begin(setup: bytes) -> None:
+def _begin(setup: bytes, key: bytes) -> None:
     """A worker's first act."""
     global _failure
+    # The proxies of the owner's managers ask for it; a new process gets that of multiprocess only.
+    standard_process.current_process().authkey = key
     process = importlib.import_module("multiprocess.process")
     threading.Thread(target=_end_with, args=(process.parent_process(),), daemon=True).start()
     # Before the standard way to end a process waits for its children, which are the workers of pools that tasks opened.
