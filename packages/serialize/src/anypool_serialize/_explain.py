@@ -51,6 +51,10 @@ class Explanation:
         return f"<explanation of {self.path}: {'serializes' if self.ok else 'does not serialize'}>"
 
 
+# Where users find it.
+Explanation.__module__ = "anypool_serialize"
+
+
 def _draw(node: Explanation, first: str, rest: str) -> Iterator[str]:
     yield f"{first}{node.label}: {node.kind}, {_verdict(node)}"
     for i, part in enumerate(node.parts):
