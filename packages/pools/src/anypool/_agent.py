@@ -39,7 +39,7 @@ class Agent:
         self._door = socket(fileno=door)
         self._door.setblocking(False)
         self.loop.watch(door, lambda events: self._on_door(self._door, None))
-        self._owner = os.pidfd_open(owner)
+        self._owner = _linux.open_process(owner)
         self.loop.watch(self._owner, lambda events: self.end())
         self._wake, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.loop.watch(self._wake, self._on_signal)

@@ -68,7 +68,7 @@ class _Agent:
         try:
             self._errors = _linux.new_segment("errors")
             self.pid = spawn(far.fileno(), self._errors, env, entry)
-            self.pidfd = os.pidfd_open(self.pid)
+            self.pidfd = _linux.open_process(self.pid)
         except ProcessLookupError:
             pass  # It has ended already and somebody else reaped it; its door says so.
         except OSError as error:
@@ -215,7 +215,7 @@ def _knock(door: socket) -> socket:
     """Hand the agent one end of a socket pair, and a pidfd by which it sees this process end."""
     me = -1
     try:
-        me = os.pidfd_open(os.getpid())
+        me = _linux.open_process(os.getpid())
         ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         try:
             _send(door, b"O", [theirs.fileno(), me])

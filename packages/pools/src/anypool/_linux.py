@@ -112,6 +112,26 @@ def _read(path: str) -> bytes:
         return b""
 
 
+def open_process(pid: int) -> int:
+    """A descriptor that is readable once the process has ended, and never means another of the same number."""
+    return os.pidfd_open(pid)
+
+
+def new_event() -> int:
+    """A descriptor that `set_event` makes readable until `clear_event`; any number of either count as one."""
+    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+
+def set_event(fd: int) -> None:
+    """Make an event readable; may be called in any thread and in signal handlers."""
+    os.eventfd_write(fd, 1)
+
+
+def clear_event(fd: int) -> None:
+    """Make an event unreadable; `BlockingIOError` if it was not set."""
+    os.eventfd_read(fd)
+
+
 def new_segment(name: str) -> int:
     """A descriptor of anonymous memory that may be sealed; it has no name that others could open."""
     return os.memfd_create(f"anypool-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
