@@ -62,7 +62,20 @@ def _span(offset: int, size: int) -> tuple[int, int]:
     return (start, _WINDOW) if offset + size <= start + _WINDOW else (offset, size)
 
 
-class Arena:
+class _Closed:
+    """What ends with `close` ends so when it is collected."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except Exception:  # noqa: BLE001 - at the interpreter's end nothing that it needs may be left
+            pass
+
+
+class Arena(_Closed):
     """Memory of this process that it fills and others read, slot by slot; `refused` counts what didn't fit.
 
     At most `limit` bytes are taken from the system. Not thread-safe.
@@ -180,14 +193,8 @@ class Arena:
             os.close(self._fd)
             self._fd = -1
 
-    def __del__(self) -> None:
-        try:
-            self.close()
-        except Exception:  # noqa: BLE001, S110 - at the interpreter's end nothing that it needs may be left
-            pass
 
-
-class Sealed:
+class Sealed(_Closed):
     """Buffers written once, that nobody can change any more, as one segment of this process."""
 
     def __init__(self, fd: int, refs: list[Ref]) -> None:
@@ -223,12 +230,6 @@ class Sealed:
         if fd >= 0:
             os.close(fd)
 
-    def __del__(self) -> None:
-        try:
-            self.close()
-        except Exception:  # noqa: BLE001, S110 - at the interpreter's end nothing that it needs may be left
-            pass
-
 
 def _write_at(fd: int, buffer: Buffer, offset: int) -> int:
     # A write fills fresh pages faster than touching them through a mapping does.
@@ -240,7 +241,7 @@ def _write_at(fd: int, buffer: Buffer, offset: int) -> int:
     return size
 
 
-class Mappings:
+class Mappings(_Closed):
     """Reads other processes' segments: views that can be written to and live as long as anybody uses them.
 
     Up to `keep` bytes of arena slots are lent out at a time; what comes on top is copied out. Thread-safe.
@@ -361,12 +362,6 @@ class Mappings:
         self._lock = threading.Lock()
         self.close()
 
-    def __del__(self) -> None:
-        try:
-            self.close()
-        except Exception:  # noqa: BLE001, S110 - at the interpreter's end nothing that it needs may be left
-            pass
-
 
 def _map_private(ref: Ref, first: int) -> mmap.mmap:
     fd = os.open(f"/proc/{ref.pid}/fd/{ref.fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -396,10 +391,8 @@ _mappings: weakref.WeakSet[Mappings] = weakref.WeakSet()
 
 def _forget_in_fork() -> None:
     """In a forked child: what the parent gave out or was lent is not this process'."""
-    for arena in list(_arenas):
-        arena.close()
-    for sealed in list(_sealed):
-        sealed.close()
+    for lent in [*_arenas, *_sealed]:
+        lent.close()
     for reader in list(_mappings):
         reader.abandon()
 
