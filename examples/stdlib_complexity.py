@@ -69,9 +69,7 @@ def functions_of(tree: ast.Module) -> list[Function]:
         complexity[owner] += paths_added(node)
         todo.extend((child, owner) for child in ast.iter_child_nodes(node))
     functions = [
-        Function(count, node.name, node.lineno)
-        for node, count in complexity.items()
-        if isinstance(node, FUNCTIONS)
+        Function(count, node.name, node.lineno) for node, count in complexity.items() if isinstance(node, FUNCTIONS)
     ]
     return sorted(functions, key=lambda function: function.line)
 

@@ -111,8 +111,7 @@ def test_a_worker_has_no_descriptors_but_its_own() -> None:
         for line in lines:
             line.ask("tell(1)")
         held = lines[2].ask(
-            "fds = set(map(int, os.listdir('/proc/self/fd')))\n"
-            "tell(sorted(fds - {0, 1, 2, reader, writer, door}))"
+            "fds = set(map(int, os.listdir('/proc/self/fd')))\ntell(sorted(fds - {0, 1, 2, reader, writer, door}))"
         )
         # The listing itself takes one.
         assert len(json.loads(held)) == 1
@@ -263,9 +262,7 @@ def test_a_pool_in_a_task_uses_the_same_agent_and_ends_with_its_worker() -> None
 
 
 def test_processes_that_a_task_started_end_with_its_worker() -> None:
-    spawn = (
-        "import subprocess\nchild = subprocess.Popen(['sleep', '600'], start_new_session={})\ntell(child.pid)"
-    )
+    spawn = "import subprocess\nchild = subprocess.Popen(['sleep', '600'], start_new_session={})\ntell(child.pid)"
     double = """\
         import time
         reader, writer = os.pipe()
@@ -279,9 +276,7 @@ def test_processes_that_a_task_started_end_with_its_worker() -> None:
         tell(int(os.read(reader, 100)))"""
     with owning() as owner:
         line, bystander = owner.spawn(0), owner.spawn(1)
-        pids = [
-            int(line.ask(code)) for code in (spawn.format(False), spawn.format(True), textwrap.dedent(double))
-        ]
+        pids = [int(line.ask(code)) for code in (spawn.format(False), spawn.format(True), textwrap.dedent(double))]
         spared = int(bystander.ask(textwrap.dedent(double)))
         assert all(map(runs, pids))
         os.kill(owner.pid_of(line), signal.SIGKILL)
@@ -351,9 +346,7 @@ OWNER = """
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_owners_death_ends_everything(
-    script: Callable[[str], subprocess.Popen[str]], number: int
-) -> None:
+def test_the_owners_death_ends_everything(script: Callable[[str], subprocess.Popen[str]], number: int) -> None:
     with script(OWNER.format(hold=HOLD, more="")) as process:
         pids = first_line(process)
         assert all(map(runs, pids))
@@ -365,9 +358,7 @@ def test_a_forked_child_of_the_owner_does_not_keep_its_workers_alive(
     script: Callable[[str], subprocess.Popen[str]],
 ) -> None:
     # The fork is made past Python, so that nothing gets a chance to close the descriptors.
-    more = (
-        "import ctypes\n    forked = ctypes.PyDLL(None).fork()\n    if not forked: time.sleep(6); os._exit(0)"
-    )
+    more = "import ctypes\n    forked = ctypes.PyDLL(None).fork()\n    if not forked: time.sleep(6); os._exit(0)"
     with script(OWNER.format(hold=HOLD, more=more)) as process:
         pids = first_line(process)
         process.kill()
@@ -477,9 +468,7 @@ def test_interpreter_flags_reach_the_workers(tmp_path: Path) -> None:
         "    print(owner.spawn().ask('tell((sys.flags.optimize, sys.warnoptions, sys._xoptions))'))\n"
     )
     flags = ["-O", "-W", "error::BytesWarning", "-X", "utf8", "-X", "mine=1"]
-    shown = subprocess.run(
-        [sys.executable, *flags, file], capture_output=True, text=True, check=True, timeout=30
-    )
+    shown = subprocess.run([sys.executable, *flags, file], capture_output=True, text=True, check=True, timeout=30)
     assert shown.stdout == "(1, ['error::BytesWarning'], {'utf8': True, 'mine': '1'})\n"
 
 

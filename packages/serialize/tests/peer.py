@@ -10,9 +10,7 @@ import anypool_serialize
 
 class Peer:
     def __init__(self, python: str = sys.executable) -> None:
-        self._process = subprocess.Popen(
-            [python, "-m", "peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._process = subprocess.Popen([python, "-m", "peer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def call(self, func: Any, *args: Any) -> Any:
         assert self._process.stdin is not None

@@ -68,9 +68,7 @@ def run(text: str, path: Path, seed: int) -> list[str]:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     env = {**os.environ, "PYTHONHASHSEED": str(seed)}
-    done = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, timeout=60, env=env, check=False
-    )
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=60, env=env, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

@@ -42,9 +42,7 @@ def test_what_cannot_be_written_leaves_the_older_file(tmp_path):
 def test_a_foreign_a_short_and_a_newer_file_are_told_apart(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"PK\x03\x04 something else")
-    with pytest.raises(
-        AnypoolError, match=r"file: not written by anypool_serialize.dump \(it begins with b'PK"
-    ):
+    with pytest.raises(AnypoolError, match=r"file: not written by anypool_serialize.dump \(it begins with b'PK"):
         load(path)
     dump(list(range(1000)), path)
     whole = path.read_bytes()

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).with_name("gauntlet.py").read_text()
-CASES = [
-    n.name for n in ast.parse(SOURCE).body if isinstance(n, ast.FunctionDef) and n.name.startswith("case_")
-]
+CASES = [n.name for n in ast.parse(SOURCE).body if isinstance(n, ast.FunctionDef) and n.name.startswith("case_")]
 
 
 @pytest.mark.parametrize("case", CASES)

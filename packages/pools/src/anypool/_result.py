@@ -36,7 +36,7 @@ class Result(Future[T], Generic[T]):
     _at = 0
 
     def __init__(self, engine: Engine, stop: Callable[[Result[Any]], bool] | None = None) -> None:
-        # Not the base's: most results are waited for by driving, and a condition takes longer to make than all the rest.
+        # Not the base's: most are waited for by driving, and a condition takes longer to make than all the rest.
         self._state = "PENDING"
         self._result: T | None = None
         self._exception: BaseException | None = None
@@ -80,7 +80,7 @@ class Result(Future[T], Generic[T]):
         return True
 
     def revoke(self) -> bool:
-        """Become cancelled, begun or not; true if that is news. With the engine's lock held; `announce` follows without."""
+        """Become cancelled, begun or not; true if that is news. The engine's lock is held; `announce` comes after."""
         if self._state in _ENDED:
             return False
         self._state = "CANCELLED"

@@ -55,9 +55,7 @@ def _shared_namespace(pickler: Pickler, func: types.FunctionType) -> dict[str, A
     shared = pickler.message.namespaces.get(key)
     if shared is None:
         given = func.__globals__
-        shared = pickler.message.namespaces[key] = {
-            name: given[name] for name in _OF_THE_MODULE if name in given
-        }
+        shared = pickler.message.namespaces[key] = {name: given[name] for name in _OF_THE_MODULE if name in given}
     return shared
 
 

@@ -53,9 +53,7 @@ def check(obj: object, *, python: str | None = None, timeout: float = 30) -> Non
         (outcome,) = json.loads(answer)
     except ValueError:
         tail = errors.decode(errors="replace").strip()[-2000:]
-        raise Unserializable(
-            f"{interpreter} ended {_ending(code)} while loading the object\n{tail}"
-        ) from None
+        raise Unserializable(f"{interpreter} ended {_ending(code)} while loading the object\n{tail}") from None
     if outcome is not None:
         failure = Unserializable(f"the object does not load in a fresh {interpreter}: {outcome[0]}")
         failure.add_note(f"There:\n{outcome[1]}")

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 else:
     Frames = namedtuple("Frames", ("header", "buffers"), module="anypool_serialize")
-    Frames.__doc__ = (
-        "A serialized object: pickle bytes, and the buffers (views of the sender's memory) beside them."
-    )
+    Frames.__doc__ = "A serialized object: pickle bytes, and the buffers (views of the sender's memory) beside them."
 
 IN_BAND = 1 << 62
 # A tenth of the time of a small message goes into the constructor of a named tuple.

@@ -177,9 +177,7 @@ class _Hasher:
         self.feed({n: v for n, v in vars(cls).items() if n not in _NOT_CONTENT and type(v) is not slots})
 
     def _feed_array(self, array: Any) -> None:
-        self.tag(
-            "array", f"{array.dtype.descr if array.dtype.names else array.dtype.str}{array.shape}".encode()
-        )
+        self.tag("array", f"{array.dtype.descr if array.dtype.names else array.dtype.str}{array.shape}".encode())
         if array.dtype.hasobject:
             self.feed(array.tolist())
         else:
@@ -249,9 +247,7 @@ def _read_parts(*names: str) -> Callable[[_Hasher, Any], None]:
 
 
 def _read_name(hasher: _Hasher, obj: Any) -> None:
-    hasher.tag(
-        "name", f"{getattr(obj, '__module__', '')}.{getattr(obj, '__qualname__', obj.__name__)}".encode()
-    )
+    hasher.tag("name", f"{getattr(obj, '__module__', '')}.{getattr(obj, '__qualname__', obj.__name__)}".encode())
     owner = getattr(obj, "__self__", None)
     if owner is not None and type(owner) is not types.ModuleType:
         hasher.feed(owner)

@@ -62,9 +62,7 @@ def _load(file: BinaryIO, name: str) -> Any:
         raise AnypoolError(f"{name}: not written by anypool_serialize.dump (it begins with {start!r})")
     form, version, count, size = _HEAD.unpack(_read(file, _HEAD.size, name))
     if form != _FORMAT:
-        raise AnypoolError(
-            f"{name}: written in format {form}, this version reads {_FORMAT}; update anypool-serialize"
-        )
+        raise AnypoolError(f"{name}: written in format {form}, this version reads {_FORMAT}; update anypool-serialize")
     sizes = struct.unpack(f"<{count}Q", _read(file, 8 * count, name))
     header = _read(file, size, name)
     buffers = [_read(file, each, name) for each in sizes]

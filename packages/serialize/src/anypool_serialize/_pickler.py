@@ -188,9 +188,7 @@ def _reduce_lazily(name: str) -> Reducer:
 
 def _reduce_lock(pickler: Pickler, lock: Any) -> Reduction:
     # A new one, free even if this one is held: nobody over there could ever release it.
-    return _as_copy(
-        pickler, lock, lambda: (type(lock) if type(lock) is _thread.RLock else _thread.allocate_lock, ())
-    )
+    return _as_copy(pickler, lock, lambda: (type(lock) if type(lock) is _thread.RLock else _thread.allocate_lock, ()))
 
 
 def _reduce_file(pickler: Pickler, file: Any) -> Reduction:

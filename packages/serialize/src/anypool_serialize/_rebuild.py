@@ -92,9 +92,7 @@ def set_module(target: types.ModuleType, state: dict[str, Any]) -> None:
     target.__dict__.update(state)
 
 
-def class_(
-    track: TrackId, metaclass: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]
-) -> object:
+def class_(track: TrackId, metaclass: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]) -> object:
     present = _tracking.known(track)
     if present is not None:
         return present
@@ -174,9 +172,7 @@ def set_class(cls: type, state: ClassState) -> None:
         cls[name].__dict__.update(extra)  # type: ignore[index]
 
 
-def type_parameter(
-    track: TrackId, kind: str, name: str, args: tuple[Any, ...], keywords: dict[str, Any]
-) -> object:
+def type_parameter(track: TrackId, kind: str, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> object:
     present = _tracking.known(track)
     if present is not None:
         return present

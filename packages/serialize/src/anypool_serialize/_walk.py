@@ -19,11 +19,7 @@ class Child(NamedTuple):
 
 def root_name(obj: Any) -> str:
     """How a path begins: a function's or class's own name, `obj` for everything else."""
-    name = (
-        getattr(obj, "__name__", None)
-        if isinstance(obj, (type, types.FunctionType, types.MethodType))
-        else None
-    )
+    name = getattr(obj, "__name__", None) if isinstance(obj, (type, types.FunctionType, types.MethodType)) else None
     return name if isinstance(name, str) and name.isidentifier() else "f" if callable_by_value(obj) else "obj"
 
 
@@ -84,9 +80,7 @@ def _children(obj: Any) -> Iterator[Child]:
         return iter((Child(".cell_contents", obj.cell_contents),))
     if kind in (property, staticmethod, classmethod):
         names = ("fget", "fset", "fdel", "__func__")
-        return (
-            Child(f".{name}", getattr(obj, name)) for name in names if getattr(obj, name, None) is not None
-        )
+        return (Child(f".{name}", getattr(obj, name)) for name in names if getattr(obj, name, None) is not None)
     return _of_instance(obj)
 
 
@@ -120,10 +114,7 @@ def _of_class(cls: type) -> Iterator[Child]:
     for i, base in enumerate(cls.__bases__):
         yield Child(f".__bases__[{i}]", base)
     for name, value in list(vars(cls).items()):
-        if (
-            name not in ("__dict__", "__weakref__", "_abc_impl")
-            and type(value) is not types.MemberDescriptorType
-        ):
+        if name not in ("__dict__", "__weakref__", "_abc_impl") and type(value) is not types.MemberDescriptorType:
             yield Child(f".{name}", value)
     if type(cls) is not type:
         yield Child(".__class__", type(cls))
@@ -140,9 +131,7 @@ def _of_instance(obj: Any) -> Iterator[Child]:
     if all(half is None or type(half) is dict for half in halves):
         for half in halves:
             for key, value in (half or {}).items():
-                yield Child(
-                    f".{key}" if isinstance(key, str) and key.isidentifier() else f".__dict__[{key!r}]", value
-                )
+                yield Child(f".{key}" if isinstance(key, str) and key.isidentifier() else f".__dict__[{key!r}]", value)
     else:
         yield Child(".__getstate__()", state)
     for i, value in enumerate(parts[1]):

@@ -68,9 +68,7 @@ def save_session(
         dill.dump_module(file, module=module, refimported=refimported)
 
 
-def restore_session(
-    path: str | os.PathLike[str], module: ModuleType | str | None = None
-) -> ModuleType | None:
+def restore_session(path: str | os.PathLike[str], module: ModuleType | str | None = None) -> ModuleType | None:
     """Read what `save_session` wrote into the module it was taken from; returns it if it was made anew.
 
     Loading runs code, so the file must be yours (or root's) and nobody else may be able to write it;
@@ -94,9 +92,7 @@ def _open_private(path: str | os.PathLike[str]) -> int:
     if foreign or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         os.close(descriptor)
         whose = "belongs to another user" if foreign else "can be written by others"
-        raise AnypoolError(
-            f"{os.fspath(path)}: {whose}; loading a session runs what is in it, so make it yours alone"
-        )
+        raise AnypoolError(f"{os.fspath(path)}: {whose}; loading a session runs what is in it, so make it yours alone")
     return descriptor
 
 
