@@ -9,7 +9,7 @@ import sys
 import pytest
 
 # Defined in `__main__`, where a user's script defines it; each line that maps prints what every launcher must print.
-SCRIPT = '''
+SCRIPT = """
 import collections, dataclasses, enum, functools, math, sys, typing, abc
 from anypool import get_pool
 
@@ -124,7 +124,7 @@ def checks(pool):
 with get_pool(sys.argv[1]) as pool:
     for number, result in enumerate(checks(pool)):
         print(number, result)
-'''
+"""
 EXPECTED = """\
 0 ['RED!', 'BLUE!']
 1 [True, True]
@@ -184,7 +184,7 @@ def test_a_global_that_changes_between_two_maps_is_seen_by_the_second(launcher: 
 
 
 def test_using_a_pool_leaves_pickle_as_it_was() -> None:
-    before = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+    before = dict(pickle._Pickler.dispatch)
     text = (
         "import pickle; before = dict(pickle._Pickler.dispatch)\n"
         "import anypool\n"
@@ -194,4 +194,4 @@ def test_using_a_pool_leaves_pickle_as_it_was() -> None:
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
-    assert before == pickle._Pickler.dispatch  # type: ignore[attr-defined]
+    assert before == pickle._Pickler.dispatch
