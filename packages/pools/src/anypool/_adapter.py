@@ -41,6 +41,7 @@ class ExecutorCrew:
         self._warm = False
         self._owner = os.getpid()
         self._culprits: dict[int, bool] = {}
+        self._doomed: set[int] = set()
         self._flying: dict[Future[Any], int] = {}
         self._numbers: dict[Future[Any], int] = {}
         self._generations: dict[int, int] = {}
@@ -158,10 +159,9 @@ class ExecutorCrew:
 
     def kill(self, slot: int) -> None:
         """Give up the slot's call; when it ends, its slot comes back."""
-        if (kill := getattr(self._executor, "kill_workers", None)) is not None:
-            # Breaks the executor: what else it ran is run again by the next one.
-            self._culprits[self._generation] = False
-            _aside(kill)
+        if hasattr(self._executor, "kill_workers"):
+            self._doomed.add(slot)
+            _aside(lambda: self._start_over(slot))
             return
         with self._lock:
             held = [future for future, number in self._flying.items() if number == slot]
@@ -173,6 +173,27 @@ class ExecutorCrew:
                 future.add_done_callback(lambda _: _aside(lambda: self._returned(slot)))
         cause = Cause("given up", own=False, worker=f"{self.kind}-{slot}", host=os.uname().nodename)
         _aside(lambda: self._deliver([Lost(slot, cause)]))
+
+    def _start_over(self, slot: int) -> None:
+        """End all workers to end one, and go on with an executor made anew; what else ran is lost and runs again.
+
+        The old one's futures are not waited for: a worker killed in the middle of a message leaves it waiting for ever.
+        """
+        with self._lock:
+            if slot not in self._doomed:
+                return
+            self._doomed.clear()
+            lost = sorted({number for number in self._flying.values() if number >= 0})
+            self._flying = dict.fromkeys(self._flying, -1)
+            self._culprits[self._generation] = False
+            self._generation += 1
+            self._warm = False
+            self._generations.update(dict.fromkeys(lost, self._generation))
+            old, self._executor = self._executor, self._launch()
+        old.kill_workers()  # type: ignore[attr-defined]
+        old.shutdown(wait=False, cancel_futures=True)
+        cause = Cause("ended with a neighbour", own=False, worker=f"{self.kind}-{slot}", host=os.uname().nodename)
+        self._deliver([Lost(number, cause) for number in lost])
 
     def _returned(self, slot: int) -> None:
         with self._lock:

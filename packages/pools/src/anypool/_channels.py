@@ -191,7 +191,8 @@ class ProcessCrew:
             channel = self._by_fd.get(fd)
             if channel is not None:
                 if channel.ended:
-                    self._epoll.unregister(fd)
+                    if fd == channel.writer:
+                        self._epoll.unregister(fd)
                 elif fd == channel.reader:
                     events += self._receive(channel)
                 else:

@@ -389,8 +389,10 @@ class Desk:
             if timeout is not None:
                 # An item that has not begun can't be late for at least so long.
                 waits.append((now if flight.begun is None else flight.begun) + timeout - now)
-            if flight.chunk.lane.ended and now - flight.sent < GRACE:
-                waits.append(flight.sent + GRACE - now)
+            if flight.chunk.lane.ended:
+                left = flight.sent + GRACE - now
+                # Once it is over, the slot may come to be needed at any time.
+                waits.append(left if left > 0 else _LONG_SECONDS)
         return max(0.001, min(waits)) if waits else None
 
 
