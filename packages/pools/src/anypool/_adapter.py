@@ -10,10 +10,10 @@ from typing import Any
 
 from anypool._chunk import Body, Calling
 from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
-from anypool._desk import Cause, Flight
 from anypool._errors import WorkerLost
 from anypool._packing import Parcel, pack, pack_body, pack_call, run_message
 from anypool._serve import serve, unpack_reply
+from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
 
 __all__: list[str] = []

@@ -10,16 +10,17 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
 
+from anypool import _linux
 from anypool._agents import AgentLost
 from anypool._buffers import Buffers
 from anypool._channel import Channel
 from anypool._chunk import Body, Calling
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Replied
-from anypool._desk import Cause, Flight
 from anypool._errors import LauncherUnavailable, WorkerLost
-from anypool._line import Line, Setting
+from anypool._line import Line, Setting, cause_of
 from anypool._packing import Parcel, pack, pack_body, pack_call, run_message
 from anypool._serve import unpack_reply
+from anypool._slot import Cause, Flight
 from anypool._wire import CLAIM, INLINE, NO_DIGEST, PARTIAL, Kind, Message, Ref, WireError, control, grant
 from anypool_serialize import Unserializable, dumps, loads
 
@@ -56,7 +57,7 @@ class ProcessCrew:
         # Guards what waits to be written: a submitting thread and the one that polls may both write.
         self._lock = threading.Lock()
         self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake = _linux.new_event()
         self._epoll.register(self._wake, select.EPOLLIN)
         self._owner = os.getpid()
         self._closed = False
@@ -180,7 +181,7 @@ class ProcessCrew:
 
     def interrupt(self) -> None:
         """Make `poll` return."""
-        os.eventfd_write(self._wake, 1)
+        _linux.set_event(self._wake)
 
     def poll(self, timeout: float) -> list[Event]:
         """Read what has come from workers and agent, and write what now fits."""
@@ -198,7 +199,7 @@ class ProcessCrew:
                 else:
                     self._continue(channel)
             elif fd == self._wake:
-                os.eventfd_read(self._wake)
+                _linux.clear_event(self._wake)
             elif fd == self._line.fileno():
                 events += self._hear(mask)
         self._line.show()
@@ -291,7 +292,7 @@ class ProcessCrew:
         told = message.json()
         events = self._drain(channel)
         cause = Cause(
-            _cause_text(told),
+            cause_of(told),
             worker=f"process-{channel.slot}",
             host=os.uname().nodename,
             stderr=told["stderr"],
@@ -395,18 +396,3 @@ def _readable(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _cause_text(told: dict[str, Any]) -> str:
-    if told["reason"]:
-        return str(told["reason"])
-    if told["signal"] is not None:
-        import signal
-
-        try:
-            name = signal.Signals(told["signal"]).name
-        except ValueError:
-            name = "unknown"
-        hint = ", perhaps out of memory" if told["signal"] == signal.SIGKILL else ""
-        return f"killed by signal {told['signal']} ({name}{hint})"
-    return f"exited with code {told['exit']}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from anypool._chunk import Body, Calling, Outcomes
-from anypool._desk import Cause, Flight
+from anypool._slot import Cause, Flight
 
 __all__: list[str] = []
 

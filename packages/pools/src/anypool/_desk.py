@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from typing import NamedTuple
 
 from anypool._chunk import Chunk, Lane, Mode, Outcomes, failed
 from anypool._errors import TaskTimeout, WorkerLost
+from anypool._slot import Cause, Flight, Slot
 
 __all__: list[str] = []
 
@@ -31,61 +31,6 @@ _FREE_LOSSES = 5
 _PARTS = 8
 # A map that ended early leaves its running chunks this long before their worker is replaced, if its slot is needed.
 GRACE = 1.0
-
-
-class Flight:
-    """A chunk on a slot.
-
-    `progress` of its items are settled; `begun` is when the next one was started, if known; `queued`: it was sent
-    behind another.
-    """
-
-    __slots__ = ("begun", "chunk", "progress", "queued", "sent", "seq")
-
-    def __init__(self, chunk: Chunk, seq: int, sent: float) -> None:
-        self.chunk, self.seq, self.sent = chunk, seq, sent
-        self.progress = 0
-        self.queued = False
-        self.begun: float | None = None
-
-
-class Slot:
-    """One worker's place in the pool, whoever fills it at the moment.
-
-    `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it;
-    `quota`: tasks that its worker may still do; `verdict`: why its worker is about to be killed.
-    """
-
-    __slots__ = (
-        "busy",
-        "closing",
-        "flights",
-        "number",
-        "quota",
-        "since",
-        "slow",
-        "started",
-        "tasks",
-        "verdict",
-    )
-
-    def __init__(self, number: int, quota: int | None) -> None:
-        self.number, self.quota = number, quota
-        self.flights: deque[Flight] = deque()
-        self.started = self.closing = self.slow = False
-        self.tasks = 0
-        self.busy = self.since = 0.0
-        self.verdict: str | None = None
-
-
-class Cause(NamedTuple):
-    """Why a worker is gone; `own` is false when something other than its tasks ended it."""
-
-    text: str
-    own: bool = True
-    worker: str = ""
-    host: str = ""
-    stderr: str = ""
 
 
 class Desk:

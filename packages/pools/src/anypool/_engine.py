@@ -1,57 +1,42 @@
-"""Carry out what the desk decides: one lock for the state, one token for whoever moves the bytes.
-
-Whoever waits for a pool drives it: takes the token, polls the crew, applies what happened, sends what there is room
-for, until what it waits for has come. Others sleep until they are done or the token is free. While nobody waits the
-helper drives. Nobody runs user code with the lock held.
-"""
+"""Carry out what the desk decides. Nobody runs user code with the lock held."""
 
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable
 from time import monotonic
 
 from anypool._calls import Call, Calls
 from anypool._chunk import Packed, failed
-from anypool._crew import Begun, Crew, Event, Failed, Gained, Guest, Lost, Needed, Replied, Ticket, WorkerInfo
-from anypool._desk import DEPTH, DEPTH_UNWATCHED, GRACE, Cause, Desk
+from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Replied, WorkerInfo
+from anypool._desk import GRACE, Desk
+from anypool._driver import Driver
 from anypool._errors import WorkerLost
 from anypool._helper import helper
 from anypool._result import Result
-from anypool._shield import Section, shield
+from anypool._slot import Cause
 from anypool._stream import Cut, Stream
 
 __all__: list[str] = []
 
-# No wait of ours is longer than this without looking whether the world is still as it was.
-_LONGEST_WAIT = 1.0
 # Workers of one slot that may end one after the other before they have finished anything.
 _MOST_FALSE_STARTS = 5
 
 
-class Engine:
+class Engine(Driver):
     """One pool's desk, crew and lanes, from start to close."""
 
     def __init__(self, crew: Crew, quota: int | None = None) -> None:
-        self.crew = crew
-        self.desk = Desk(quota, crew.reports_items)
+        super().__init__(crew, Desk(quota, crew.reports_items))
         self.calls = Calls()
         self.desk.add_lane(self.calls)
-        self.section = Section()
         self.broken: BaseException | None = None
-        self._token = threading.Lock()
-        self._helped = False
-        self._asked = False
         self._watched = False
-        self._waiters: list[tuple[Callable[[], bool], Ticket]] = []
         self._gathering: dict[Stream, Result[list[object]]] = {}
         self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
-        self._guard: AbstractContextManager[None] = nullcontext() if crew.runs_here else shield
         self.owner = os.getpid()
         self.past_tasks = 0
         self.closed = False
@@ -157,121 +142,6 @@ class Engine:
                     result.settle(failed(WorkerLost("the call was stopped by kill()", cause="killed")), 0)
                     return True
         return False
-
-    # Somebody waits.
-
-    def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
-        """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
-        if not self.crew.polled and (guest := self.crew.lend()) is not None:
-            return self._drive_as(guest, done, deadline)
-        while not done():
-            if deadline is not None and monotonic() >= deadline:
-                return False
-            with self._guard:
-                leads = self.crew.polled and self._token.acquire(blocking=False)
-                if leads:
-                    try:
-                        self._lead(done, deadline)
-                    finally:
-                        self._token.release()
-                        self._hand_on()
-            if not leads:
-                self._follow(done, deadline)
-        return True
-
-    def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
-        self.desk.depth = DEPTH
-        shield.wake = self.crew.interrupt
-        while not done() and not shield.interrupted:
-            timeout = self._patience(deadline)
-            if timeout <= 0:
-                return
-            self._step(timeout)
-
-    def _patience(self, deadline: float | None) -> float:
-        now = monotonic()
-        timeout = _LONGEST_WAIT
-        look = self.desk.next_look(now)
-        if look is not None:
-            timeout = min(timeout, look)
-        return timeout if deadline is None else min(timeout, deadline - now)
-
-    def _step(self, timeout: float) -> None:
-        events = self.crew.poll(timeout)
-        with self.section:
-            self._after(events)
-
-    def _follow(self, done: Callable[[], bool], deadline: float | None) -> None:
-        ticket = threading.Lock()
-        ticket.acquire()
-        entry = (done, ticket)
-        with self.section:
-            self._waiters.append(entry)
-        try:
-            if self._helped:
-                self._asked = True
-                self.crew.interrupt()
-            if not done() and (self._token.locked() or not self.crew.polled):
-                ticket.acquire(timeout=max(0.0, self._patience(deadline)))
-        finally:
-            with self.section:
-                if entry in self._waiters:
-                    self._waiters.remove(entry)
-        if not self.crew.polled:
-            with self.section:
-                self._after(())
-        elif done():
-            self._hand_on()
-
-    def _drive_as(self, guest: Guest, done: Callable[[], bool], deadline: float | None) -> bool:
-        """A task waits for its own pool: its worker takes chunks meanwhile, or nobody might."""
-        with self.section:
-            self.desk.add_slot(guest.slot)
-            self._waiters.append((done, guest))
-            self._after(())
-        try:
-            while not done():
-                if deadline is not None and monotonic() >= deadline:
-                    return False
-                guest.work(self._patience(deadline))
-            return True
-        finally:
-            with self.section:
-                self._waiters = [entry for entry in self._waiters if entry[1] is not guest]
-                for seq in self.crew.recall(guest.slot):
-                    self.desk.recalled(guest.slot, seq)
-                self.desk.slots.pop(guest.slot)
-                self.crew.stop(guest.slot)
-                self._after(())
-
-    def _hand_on(self) -> None:
-        if not self._waiters:
-            return
-        with self.section:
-            if self._waiters and not self._token.locked():
-                _, ticket = self._waiters.pop(0)
-                ticket.release()
-
-    def look_after(self, patience: float, wanted: Callable[[], bool]) -> bool:
-        """The helper's turn: drive while nobody else does, until a caller asks; true if there is work in flight."""
-        if not self.crew.polled:
-            with self.section:
-                self._after(())
-                return self.desk.in_flight > 0
-        if not self.desk.in_flight or not self._token.acquire(blocking=False):
-            return self.desk.in_flight > 0
-        self._helped = True
-        try:
-            self.desk.depth = DEPTH_UNWATCHED
-            self._step(0.0)
-            if patience and self.desk.in_flight and not self._asked and not wanted():
-                self._step(patience)
-        finally:
-            self._helped = self._asked = False
-            self.desk.depth = DEPTH
-            self._token.release()
-            self._hand_on()
-        return True
 
     # Something happened.
 
@@ -383,11 +253,6 @@ class Engine:
                 outcomes.errors[0] = False
             self._drop(stream)
             result.settle(outcomes, 0)
-
-    def _notify(self) -> None:
-        for entry in [entry for entry in self._waiters if entry[0]()]:
-            self._waiters.remove(entry)
-            entry[1].release()
 
     def resize(self, workers: int) -> None:
         """Grow at once; shrink as workers become idle."""

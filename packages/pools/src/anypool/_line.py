@@ -140,6 +140,22 @@ class Line:
         self._control.close()
 
 
+def cause_of(told: dict[str, Any]) -> str:
+    """The words for a DIED message: the agent's reason, a signal or an exit code."""
+    if told["reason"]:
+        return str(told["reason"])
+    if told["signal"] is not None:
+        import signal
+
+        try:
+            name = signal.Signals(told["signal"]).name
+        except ValueError:
+            name = "unknown"
+        hint = ", perhaps out of memory" if told["signal"] == signal.SIGKILL else ""
+        return f"killed by signal {told['signal']} ({name}{hint})"
+    return f"exited with code {told['exit']}"
+
+
 def _folder() -> str | None:
     try:
         return os.getcwd()

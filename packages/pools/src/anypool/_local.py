@@ -14,9 +14,9 @@ from typing import Any
 
 from anypool._chunk import Body, Calling, Chunk, Direct
 from anypool._crew import Begun, Event, Failed, Lost, Replied
-from anypool._desk import Cause, Flight
 from anypool._errors import WorkerLost
 from anypool._serve import serve_here
+from anypool._slot import Cause, Flight
 
 __all__: list[str] = []
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from anypool._chunk import Body, Calling, Mode
-from anypool._desk import Flight
 from anypool._serve import RUN
+from anypool._slot import Flight
 from anypool._wire import NO_DIGEST, Buffer, Kind, Message, Ref
 from anypool_serialize import Frames, by_reference, dumps
 

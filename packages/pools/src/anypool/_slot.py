@@ -1,0 +1,65 @@
+"""Where chunks are: a slot for each worker, a flight for each chunk on it, and why a worker was lost."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from anypool._chunk import Chunk
+
+__all__: list[str] = []
+
+
+class Flight:
+    """A chunk on a slot.
+
+    `progress` of its items are settled; `begun` is when the next one was started, if known; `queued`: it was sent
+    behind another.
+    """
+
+    __slots__ = ("begun", "chunk", "progress", "queued", "sent", "seq")
+
+    def __init__(self, chunk: Chunk, seq: int, sent: float) -> None:
+        self.chunk, self.seq, self.sent = chunk, seq, sent
+        self.progress = 0
+        self.queued = False
+        self.begun: float | None = None
+
+
+class Slot:
+    """One worker's place in the pool, whoever fills it at the moment.
+
+    `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it;
+    `quota`: tasks that its worker may still do; `verdict`: why its worker is about to be killed.
+    """
+
+    __slots__ = (
+        "busy",
+        "closing",
+        "flights",
+        "number",
+        "quota",
+        "since",
+        "slow",
+        "started",
+        "tasks",
+        "verdict",
+    )
+
+    def __init__(self, number: int, quota: int | None) -> None:
+        self.number, self.quota = number, quota
+        self.flights: deque[Flight] = deque()
+        self.started = self.closing = self.slow = False
+        self.tasks = 0
+        self.busy = self.since = 0.0
+        self.verdict: str | None = None
+
+
+class Cause(NamedTuple):
+    """Why a worker is gone; `own` is false when something other than its tasks ended it."""
+
+    text: str
+    own: bool = True
+    worker: str = ""
+    host: str = ""
+    stderr: str = ""
