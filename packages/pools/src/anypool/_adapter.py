@@ -33,6 +33,7 @@ class ExecutorCrew:
     polled = False
     runs_here = False
     reports_items = False
+    greets = False
 
     def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
         self.kind = kind
@@ -43,7 +44,6 @@ class ExecutorCrew:
         self._culprits: dict[int, bool] = {}
         self._doomed: set[int] = set()
         self._flying: dict[Future[Any], int] = {}
-        self._numbers: dict[Future[Any], int] = {}
         self._generations: dict[int, int] = {}
         self._lock = threading.Lock()
         self._deliver: Callable[[list[Event]], None] = lambda _: None
@@ -79,7 +79,6 @@ class ExecutorCrew:
         flight.begun = flight.sent
         with self._lock:
             self._flying[future] = slot
-            self._numbers[future] = flight.seq
         sender = threading.get_ident()
 
         def ended(future: Future[Any]) -> None:
@@ -97,7 +96,6 @@ class ExecutorCrew:
         with self._lock:
             alone = len(self._flying) == 1
             stale = self._flying.pop(future) != slot or generation < self._generations[slot]
-            del self._numbers[future]
         if stale:
             return
         try:
@@ -133,19 +131,8 @@ class ExecutorCrew:
             self._deliver([Lost(slot, cause)])
 
     def recall(self, slot: int) -> list[int]:
-        """Cancel calls that the executor has not begun."""
-        with self._lock:
-            held = [future for future, number in self._flying.items() if number == slot]
-            for future in held:
-                self._flying[future] = -1
-        taken = []
-        for future in held:
-            seq = self._numbers.get(future)
-            if seq is not None and future.cancel():
-                taken.append(seq)
-            else:
-                self._flying[future] = slot
-        return taken
+        """Nothing waits for one worker only: the executor gives what it has queued to whichever is free."""
+        return []
 
     def poll(self, timeout: float) -> list[Event]:
         """Futures deliver by themselves."""

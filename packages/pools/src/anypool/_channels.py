@@ -15,7 +15,7 @@ from anypool._agents import AgentLost
 from anypool._buffers import Buffers
 from anypool._channel import Channel
 from anypool._chunk import Body, Calling
-from anypool._crew import Begun, Event, Failed, Lost, Needed, Replied
+from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._line import Line, Setting, cause_of
 from anypool._packing import Parcel, pack, pack_body, pack_call, run_message
@@ -44,6 +44,7 @@ class ProcessCrew:
     polled = True
     runs_here = False
     reports_items = True
+    greets = True
     kind = "process"
 
     def __init__(self, workers: int, setting: Setting) -> None:
@@ -265,6 +266,7 @@ class ProcessCrew:
                 failure = WorkerLost(f"the initializer raised {type(error).__name__}: {error}", cause="initializer")
                 failure.__cause__ = error
                 return Failed(failure)
+            return Ready(slot)
         return None
 
     def _hear(self, mask: int) -> list[Event]:

@@ -21,6 +21,12 @@ class Replied(NamedTuple):
     last: bool = True
 
 
+class Ready(NamedTuple):
+    """The slot's worker has started; before that it has begun nothing."""
+
+    slot: int
+
+
 class Begun(NamedTuple):
     """The worker has started on the first item of a careful chunk."""
 
@@ -54,7 +60,7 @@ class Failed(NamedTuple):
     error: BaseException
 
 
-Event = Replied | Begun | Needed | Lost | Gained | Failed
+Event = Replied | Ready | Begun | Needed | Lost | Gained | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +98,13 @@ class Crew(Protocol):
     from threads of their own, holding no lock. `send`, `recall`, `kill`, `renew`, `stop` and `resize` are called with
     the engine's lock held and must not block; `body` and `pack` without it, for they run user code. A crew that
     `runs_here` runs tasks in `poll`, where Ctrl-C is the task's. One that doesn't report items can't be asked for
-    careful chunks.
+    careful chunks. One that `greets` delivers `Ready` for each worker.
     """
 
     polled: bool
     runs_here: bool
     reports_items: bool
+    greets: bool
     kind: str
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:

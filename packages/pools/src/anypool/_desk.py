@@ -36,7 +36,7 @@ GRACE = 1.0
 class Desk:
     """Slots on one side, lanes of ready chunks on the other."""
 
-    def __init__(self, quota: int | None = None, reports_items: bool = True) -> None:
+    def __init__(self, quota: int | None = None, reports_items: bool = True, greets: bool = False) -> None:
         self.slots: dict[int, Slot] = {}
         self.depth = DEPTH
         # Chunks that slots have and that have not come back; counted, for every submit asks.
@@ -45,11 +45,12 @@ class Desk:
         self._seq = 0
         self._quota = quota
         self._reports_items = reports_items
+        self._greets = greets
         self._shrinking = False
 
     def add_slot(self, number: int) -> None:
         """A slot takes work from now on."""
-        self.slots[number] = Slot(number, self._quota)
+        self.slots[number] = Slot(number, self._quota, ready=not self._greets)
 
     def add_lane(self, lane: Lane) -> None:
         """Serve this lane from now on, in turn with the others."""
@@ -127,6 +128,11 @@ class Desk:
             return chunk
         return None
 
+    def ready(self, number: int) -> None:
+        """The slot's worker has started."""
+        if number in self.slots:
+            self.slots[number].ready = True
+
     def begun(self, number: int, seq: int, now: float) -> None:
         """The slot has started on the first item of a careful chunk."""
         flight = self._flight(number, seq)
@@ -139,7 +145,6 @@ class Desk:
         if flight is None:
             return
         slot, chunk = self.slots[number], flight.chunk
-        slot.started = True
         slot.tasks += outcomes.count
         slot.busy += outcomes.seconds
         offset = flight.progress
@@ -192,12 +197,12 @@ class Desk:
     def renewed(self, number: int) -> None:
         """A new worker fills the slot."""
         slot = self.slots[number]
-        slot.started, slot.quota, slot.verdict = False, self._quota, None
+        slot.ready, slot.quota, slot.verdict = not self._greets, self._quota, None
 
     def lost(self, number: int, cause: Cause) -> bool:
         """The slot's worker is gone; decide what becomes of its chunks.
 
-        Returns whether that was the worker's own failure, before it had finished anything.
+        Returns whether that was the worker's own failure, before it was ready for any.
         """
         slot = self.slots[number]
         flights, slot.flights, slot.slow = list(slot.flights), deque(), False
@@ -205,7 +210,7 @@ class Desk:
         verdict, slot.verdict = slot.verdict, None
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
-            if at > 0:
+            if at > 0 or not slot.ready:
                 rest.lane.give_back(rest)
             elif verdict == "timeout":
                 self._timed_out(rest)
@@ -213,7 +218,7 @@ class Desk:
                 self._free_loss(rest, cause)
             else:
                 self._own_death(rest, cause)
-        return verdict is None and cause.own and not slot.started and not flights
+        return verdict is None and cause.own and not slot.ready
 
     @staticmethod
     def _timed_out(rest: Chunk) -> None:

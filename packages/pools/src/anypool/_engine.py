@@ -10,7 +10,7 @@ from time import monotonic
 
 from anypool._calls import Call, Calls
 from anypool._chunk import Packed, failed
-from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Replied, WorkerInfo
+from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Replied, WorkerInfo
 from anypool._desk import GRACE, Desk
 from anypool._driver import Driver
 from anypool._errors import WorkerLost
@@ -29,7 +29,7 @@ class Engine(Driver):
     """One pool's desk, crew and lanes, from start to close."""
 
     def __init__(self, crew: Crew, quota: int | None = None) -> None:
-        super().__init__(crew, Desk(quota, crew.reports_items))
+        super().__init__(crew, Desk(quota, crew.reports_items, crew.greets))
         self.calls = Calls()
         self.desk.add_lane(self.calls)
         self.broken: BaseException | None = None
@@ -185,6 +185,8 @@ class Engine(Driver):
                 self._false_starts.pop(slot, None)
             return
         match event:
+            case Ready(slot):
+                self.desk.ready(slot)
             case Begun(slot, seq):
                 self.desk.begun(slot, seq, now)
             case Needed(slot, seq):

@@ -58,6 +58,7 @@ class SerialCrew(_Local):
     polled = True
     runs_here = True
     reports_items = False
+    greets = False
     kind = "serial"
 
     def __init__(self) -> None:
@@ -206,6 +207,7 @@ class ThreadCrew(_Local):
     polled = False
     runs_here = False
     reports_items = True
+    greets = False
     kind = "thread"
 
     def __init__(self, workers: int, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:

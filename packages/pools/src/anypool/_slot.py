@@ -30,7 +30,7 @@ class Slot:
     """One worker's place in the pool, whoever fills it at the moment.
 
     `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it;
-    `quota`: tasks that its worker may still do; `verdict`: why its worker is about to be killed.
+    `quota`: tasks that its worker may still do; `ready`: it has started; `verdict`: why it is about to be killed.
     """
 
     __slots__ = (
@@ -39,17 +39,17 @@ class Slot:
         "flights",
         "number",
         "quota",
+        "ready",
         "since",
         "slow",
-        "started",
         "tasks",
         "verdict",
     )
 
-    def __init__(self, number: int, quota: int | None) -> None:
-        self.number, self.quota = number, quota
+    def __init__(self, number: int, quota: int | None, ready: bool = True) -> None:
+        self.number, self.quota, self.ready = number, quota, ready
         self.flights: deque[Flight] = deque()
-        self.started = self.closing = self.slow = False
+        self.closing = self.slow = False
         self.tasks = 0
         self.busy = self.since = 0.0
         self.verdict: str | None = None
