@@ -77,7 +77,7 @@ class Desk:
 
     def _room(self, slot: Slot) -> int:
         flights = slot.flights
-        if slot.closing or slot.slow or slot.verdict is not None:
+        if slot.closing or slot.slow or slot.verdict is not None or self._in_quarantine():
             return 0
         if not flights:
             return 1 if slot.quota is None or slot.quota > 0 else 0
@@ -87,6 +87,12 @@ class Desk:
         if last.expected > _LONG_SECONDS or last.size > _BIG_BYTES:
             return 0
         return self.depth - len(flights)
+
+    def _in_quarantine(self) -> bool:
+        """Whether a suspect runs alone, since of several nobody could say which one ended their executor."""
+        if self._reports_items:
+            return False
+        return any(flight.chunk.losses for slot in self.slots.values() for flight in slot.flights)
 
     def assign(self, now: float) -> list[tuple[Slot, Flight]]:
         """Give ready chunks to the slots that have least to do; return what is to be sent."""
@@ -118,6 +124,9 @@ class Desk:
             chunk = lane.take(len(self.slots))
             if chunk is None:
                 continue
+            if not self._reports_items and chunk.losses and self.in_flight:
+                lane.give_back(chunk)
+                return None
             if chunk.careful and slot.flights:
                 # Beside another chunk nobody could tell which one the worker was running.
                 lane.give_back(chunk)
@@ -205,12 +214,14 @@ class Desk:
         Returns whether that was the worker's own failure, before it was ready for any.
         """
         slot = self.slots[number]
+        false_start = cause.own and not slot.ready and slot.verdict is None
         flights, slot.flights, slot.slow = list(slot.flights), deque(), False
         self.in_flight -= len(flights)
         verdict, slot.verdict = slot.verdict, None
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
-            if at > 0 or not slot.ready:
+            unbegun = flight.chunk.careful and self._reports_items and flight.begun is None
+            if at > 0 or not slot.ready or unbegun:
                 rest.lane.give_back(rest)
             elif verdict == "timeout":
                 self._timed_out(rest)
@@ -218,7 +229,7 @@ class Desk:
                 self._free_loss(rest, cause)
             else:
                 self._own_death(rest, cause)
-        return verdict is None and cause.own and not slot.ready
+        return false_start
 
     @staticmethod
     def _timed_out(rest: Chunk) -> None:
@@ -244,12 +255,13 @@ class Desk:
             rest.lane.give_back(rest.part(1, rest.count - 1))
 
     def _own_death(self, rest: Chunk, cause: Cause) -> None:
-        if rest.count > 1 and not rest.careful:
-            rest.careful = self._reports_items
-            if self._reports_items:
-                rest.lane.give_back(rest)
-            else:
-                self._divide(rest)
+        if self._reports_items and not rest.careful:
+            # Whether it had begun is not known either; next time it will be.
+            rest.careful = True
+            rest.lane.give_back(rest)
+            return
+        if not self._reports_items and rest.count > 1:
+            self._divide(rest)
             return
         deaths = rest.lane.charge(rest.first)
         if deaths > rest.job.lost_retries:

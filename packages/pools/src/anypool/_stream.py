@@ -6,6 +6,7 @@ that runs user code (`cut`, `collect`) belongs to the thread that called the map
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -284,11 +285,16 @@ class Stream:
             else:
                 self._halves(first, count, payload, cut)
             return
-        self.sizer.packed(count, size)
+        self.sizer.packed(count, size or self._weight(count, payload))
         if size > _TOO_BIG and count > 1 and self.sizer.fixed is None:
             self._halves(first, count, payload, cut)
             return
         cut.chunks.append(Chunk(self.job, self, first, count, packed, size=size, careful=self.job.careful))
+
+    def _weight(self, count: int, payload: Any) -> int:
+        """A guess for items that pass by reference, from the first: who reads ahead of a consumer holds them all."""
+        row = payload[0] if self.job.mode is Mode.STAR else [column[0] for column in payload]
+        return count * sum(map(sys.getsizeof, row))
 
     def _explained(self, index: int, payload: Any, error: Exception) -> Exception:
         """The same refusal with a path from the item, not from the payload it was part of."""
