@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from anypool import Pool, Result
 
 EXAMPLES = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 MAPS = ["map", "imap", "uimap", "amap", "map_async", "imap_unordered"]
 STARMAPS = ["starmap", "istarmap", "uistarmap", "astarmap", "starmap_async"]
@@ -243,8 +243,7 @@ def test_what_cannot_be_iterated_is_a_type_error_at_the_call(pool: Pool, method:
 @pytest.mark.parametrize("method", STARMAPS)
 def test_a_row_that_is_no_row_is_that_items_type_error(pool: Pool, method: str) -> None:
     with pytest.raises(TypeError):
-        answer = getattr(pool, method)(tuple_of, [(1,), 2])
-        list(answer.get(20) if isinstance(answer, Result) else answer)
+        outcomes(getattr(pool, method)(tuple_of, [(1,), 2]))
 
 
 @pytest.mark.parametrize("method", MAPS)

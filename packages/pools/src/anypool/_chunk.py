@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from enum import IntEnum
@@ -155,8 +156,8 @@ class Direct:
 
     @property
     def size(self) -> int:
-        """A guess at the bytes they hold."""
-        return 64 * len(self.values)
+        """A guess at the bytes they hold, from the first."""
+        return sys.getsizeof(self.values[0]) * len(self.values)
 
     def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
         """The outcomes as they are."""
