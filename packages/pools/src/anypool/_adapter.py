@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
+from functools import partial
 from typing import Any
 
 from anypool._chunk import Body, Calling
@@ -82,8 +83,9 @@ class ExecutorCrew:
         sender = threading.get_ident()
 
         def ended(future: Future[Any]) -> None:
-            # A future that is done already calls back at once, in the thread that holds the engine's lock.
-            if sending and threading.get_ident() == sender:
+            # A future that is done already calls back at once, in the thread that holds the engine's lock; one that
+            # fails with its executor, in a thread that holds the executor's.
+            if (sending and threading.get_ident() == sender) or future.cancelled() or future.exception() is not None:
                 _aside(lambda: self._done(slot, flight, generation, future))
             else:
                 self._done(slot, flight, generation, future)
@@ -117,7 +119,7 @@ class ExecutorCrew:
                 self._generation += 1
                 self._breaks += 1
                 self._warm = False
-                self._executor.shutdown(wait=False)
+                _aside(partial(self._executor.shutdown, wait=False))
                 if self._breaks < _MOST_BREAKS:
                     self._executor = self._launch()
             self._generations[slot] = self._generation
