@@ -25,6 +25,7 @@ class Buffers:
         self._arena = Arena(ARENA)
         self._mappings = Mappings()
         self._returned: deque[int] = deque()
+        # Slots whose bytes were read instead of mapped.
         self._unread: deque[Ref] = deque()
         # Read by workers when they start, to see whether segments of this process can be reached.
         self._probe = Sealed.write([b"probe"])
@@ -72,9 +73,9 @@ class Buffers:
         return _SealedParcel(parts, sum(map(len, raw)), sealed)
 
     def fetcher(self, message: Message) -> Callable[[Ref], Buffer]:
-        """What opens the segments of one reply; those that are never opened are given back with it."""
+        """What gives the segments of one reply; they are given back when nothing refers to them."""
         refs = {part for part in message.parts if isinstance(part, Ref)}
-        return _Fetcher(self._view, refs, self._unread) if refs else _no_refs
+        return _Fetcher(self._view, refs) if refs else _no_refs
 
     def _view(self, ref: Ref) -> Buffer:
         try:
@@ -136,18 +137,21 @@ class _SealedParcel(Parcel):
 
 
 class _Fetcher:
-    """Opens the segments of a reply."""
+    """Opens the segments of a reply when it arrives: later its worker may be gone, and they with it."""
 
-    def __init__(self, view: Callable[[Ref], Buffer], refs: set[Ref], unread: deque[Ref]) -> None:
-        self._view, self._refs, self._unread = view, refs, unread
+    def __init__(self, view: Callable[[Ref], Buffer], refs: set[Ref]) -> None:
+        self._views: dict[Ref, Buffer | SegmentLost] = {}
+        for ref in refs:
+            try:
+                self._views[ref] = view(ref)
+            except SegmentLost as error:
+                self._views[ref] = error
 
     def __call__(self, ref: Ref) -> Buffer:
-        view = self._view(ref)
-        self._refs.discard(ref)
-        return view
-
-    def __del__(self) -> None:
-        self._unread.extend(self._refs)
+        found = self._views.pop(ref)
+        if isinstance(found, SegmentLost):
+            raise found
+        return found
 
 
 def _no_refs(ref: Ref) -> Buffer:

@@ -111,6 +111,8 @@ class Driver(ABC):
                 if deadline is not None and monotonic() >= deadline:
                     return False
                 guest.work(self._patience(deadline))
+                with self.section:
+                    self._after(())
             return True
         finally:
             with self.section:
