@@ -27,7 +27,7 @@ from anypool import (
     get_pool,
 )
 
-OTHER_PROCESSES = ["process:2", "multiprocess:2"]
+OTHER_PROCESSES = ["process:2"]
 ASYNCHRONOUS = ["thread:2", *OTHER_PROCESSES]
 
 
