@@ -69,11 +69,11 @@ class Desk:
     @property
     def queued(self) -> bool:
         """Whether any lane has a chunk ready."""
-        return any(lane.queued for lane in self._lanes)
+        return any(lane.queued for lane in list(self._lanes))
 
     def room(self) -> int:
         """How many more chunks could be sent right now."""
-        return sum(self._room(slot) for slot in self.slots.values())
+        return sum(self._room(slot) for slot in list(self.slots.values()))
 
     def _room(self, slot: Slot) -> int:
         flights = slot.flights
@@ -92,13 +92,13 @@ class Desk:
         """Whether a suspect runs alone, since of several nobody could say which one ended their executor."""
         if self._reports_items:
             return False
-        return any(flight.chunk.losses for slot in self.slots.values() for flight in slot.flights)
+        return any(flight.chunk.losses for slot in list(self.slots.values()) for flight in slot.flights)
 
     def assign(self, now: float) -> list[tuple[Slot, Flight]]:
         """Give ready chunks to the slots that have least to do; return what is to be sent."""
         sends: list[tuple[Slot, Flight]] = []
         for queued in range(self.depth):
-            for slot in self.slots.values():
+            for slot in list(self.slots.values()):
                 if len(slot.flights) != queued or not self._lanes or not self._room(slot):
                     continue
                 chunk = self._next(slot)
@@ -186,21 +186,21 @@ class Desk:
         """Slots whose worker has done as many tasks as one may, and is idle."""
         if self._quota is None:
             return []
-        return [slot for slot in self.slots.values() if not slot.quota and not slot.flights]
+        return [slot for slot in list(self.slots.values()) if not slot.quota and not slot.flights]
 
     def shrink(self, active: int) -> None:
         """Let all slots but so many end when they are idle."""
-        for slot in [slot for slot in self.slots.values() if not slot.closing][active:]:
+        for slot in [slot for slot in list(self.slots.values()) if not slot.closing][active:]:
             slot.closing = self._shrinking = True
 
     def left(self) -> list[Slot]:
         """Remove the slots that were to end and are idle, and return them."""
         if not self._shrinking:
             return []
-        gone = [slot for slot in self.slots.values() if slot.closing and not slot.flights]
+        gone = [slot for slot in list(self.slots.values()) if slot.closing and not slot.flights]
         for slot in gone:
             del self.slots[slot.number]
-        self._shrinking = any(slot.closing for slot in self.slots.values())
+        self._shrinking = any(slot.closing for slot in list(self.slots.values()))
         return gone
 
     def renewed(self, number: int) -> None:
@@ -293,7 +293,7 @@ class Desk:
         """Slots whose oldest chunk takes so long that what is queued behind it should go elsewhere."""
         found = []
         patience = self._patience()
-        for slot in self.slots.values():
+        for slot in list(self.slots.values()):
             if len(slot.flights) > 1 and not slot.slow and now - slot.since > patience:
                 slot.slow = True
                 found.append(slot.number)
@@ -301,7 +301,7 @@ class Desk:
 
     def _patience(self) -> float:
         """Seconds that a chunk may wait behind another; next to none while a worker has nothing to do."""
-        idle = any(not slot.flights and self._room(slot) for slot in self.slots.values())
+        idle = any(not slot.flights and self._room(slot) for slot in list(self.slots.values()))
         return _SHORT_SECONDS if idle and not self.queued else _LONG_SECONDS
 
     def recalled(self, number: int, seq: int) -> None:
@@ -318,7 +318,7 @@ class Desk:
     def overdue(self, now: float) -> list[int]:
         """Slots that run an item longer than its timeout."""
         late = []
-        for slot in self.slots.values():
+        for slot in list(self.slots.values()):
             if slot.flights and slot.verdict is None:
                 flight = slot.flights[0]
                 timeout = flight.chunk.job.timeout
@@ -329,7 +329,7 @@ class Desk:
     def idlers(self, now: float, lane: Lane | None = None) -> list[int]:
         """Slots that run only what nobody waits for any more: after the grace, or at once for a given lane."""
         found = []
-        for slot in self.slots.values():
+        for slot in list(self.slots.values()):
             if not slot.flights or slot.verdict is not None:
                 continue
             flight = slot.flights[0]
@@ -341,7 +341,7 @@ class Desk:
     def next_look(self, now: float) -> float | None:
         """Seconds until `stuck`, `overdue` or `idlers` may say something new; None if nothing is timed."""
         waits = []
-        for slot in self.slots.values():
+        for slot in list(self.slots.values()):
             if not slot.flights or slot.verdict is not None:
                 continue
             if len(slot.flights) > 1 and not slot.slow:
