@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anypool import Result, WorkerLost
 from anypool._calls import Call, Calls
-from anypool._chunk import Body, Calling, Direct
+from anypool._chunk import Body, Calling, Direct, Mode
 from anypool._desk import Desk
 from anypool._slot import Cause, Flight
 
@@ -56,7 +56,7 @@ class Rig:
     def submit(self, body: int, size: int = 10) -> None:
         answer = Answer(len(self.answers))
         self.answers.append(answer)
-        self.calls.add(Call(BODIES[body], answer.number, size, size > 1000, answer))
+        self.calls.add(Call(BODIES[body], Mode.CALL, answer.number, size, answer))
 
     def flow(self) -> None:
         self.now += 0.001
@@ -106,7 +106,7 @@ def test_each_call_is_settled_once_with_its_own_value(workers: int, script: list
     rig = Rig(workers)
     for what, which, much in script:
         if what == "submit":
-            rig.submit(which, 2000 if much == 9 else 10)
+            rig.submit(which, 100_000 if much == 9 else 10)
         elif what == "flow":
             rig.flow()
         elif what == "work":

@@ -9,10 +9,10 @@ from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
 from typing import Any
 
-from anypool._chunk import Body, Calling
+from anypool._chunk import Body, Calling, Mode
 from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
-from anypool._packing import Parcel, pack, pack_body, pack_call, run_message
+from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
 from anypool._serve import serve, unpack_reply
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
@@ -62,9 +62,12 @@ class ExecutorCrew:
         """Serialise items."""
         return pack(payload)
 
-    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Parcel, int]:
-        """Serialise the arguments of one call."""
-        return pack_call(args, kwargs)
+    def pack_call(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Body, Mode, Any, int]:
+        """Serialise one call, as far as the lane of calls does not do it."""
+        body = named_body(f) or self.body(Calling(f))
+        return body, *pack_arguments(args, kwargs)
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Submit the chunk; the thread that completes its future delivers the reply."""

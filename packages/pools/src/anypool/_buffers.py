@@ -74,7 +74,7 @@ class Buffers:
 
     def fetcher(self, message: Message) -> Callable[[Ref], Buffer]:
         """What gives the segments of one reply; they are given back when nothing refers to them."""
-        refs = {part for part in message.parts if isinstance(part, Ref)}
+        refs = [part for part in message.parts if type(part) is Ref]
         return _Fetcher(self._view, refs) if refs else _no_refs
 
     def _view(self, ref: Ref) -> Buffer:
@@ -139,7 +139,7 @@ class _SealedParcel(Parcel):
 class _Fetcher:
     """Opens the segments of a reply when it arrives: later its worker may be gone, and they with it."""
 
-    def __init__(self, view: Callable[[Ref], Buffer], refs: set[Ref]) -> None:
+    def __init__(self, view: Callable[[Ref], Buffer], refs: list[Ref]) -> None:
         self._views: dict[Ref, Buffer | SegmentLost] = {}
         for ref in refs:
             try:

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
+from anypool._packing import pack_plain
 from anypool._sizing import BYTES, Sizer
 
 if TYPE_CHECKING:
@@ -15,16 +16,20 @@ __all__: list[str] = []
 
 _MOST_CALLS = 1024
 _MOST_FUNCTIONS = 256
+# A larger call travels alone.
+_ALONE_BYTES = 64 << 10
 
 
 class Call:
-    """One call: `payload` is (args, kwargs), packed if the crew needs that; `size` its bytes; `alone` if large."""
+    """One call of `size` bytes.
 
-    __slots__ = ("alone", "body", "number", "payload", "result", "size")
+    `payload` is (args, kwargs) as the crew needs them, or with `Mode.STAR` the bare args, to be packed with others'.
+    """
 
-    def __init__(self, body: Body, payload: Any, size: int, alone: bool, result: Result[Any]) -> None:
-        self.number = 0
-        self.body, self.payload, self.size, self.alone, self.result = body, payload, size, alone, result
+    __slots__ = ("body", "mode", "payload", "result", "size")
+
+    def __init__(self, body: Body, mode: Mode, payload: Any, size: int, result: Result[Any]) -> None:
+        self.body, self.mode, self.payload, self.size, self.result = body, mode, payload, size, result
 
 
 class Calls:
@@ -35,72 +40,86 @@ class Calls:
         self._again: deque[Chunk] = deque()
         self._functions: dict[Any, tuple[Job, Sizer]] = {}
         self._charges: dict[int, int] = {}
-        self._numbers = 0
-        self.unsettled = 0
+        self._numbers = self._out = 0
 
     def add(self, call: Call) -> None:
-        """Queue a call."""
-        self._numbers += 1
-        call.number = self._numbers
-        self.unsettled += 1
+        """Queue a call; the one method that needs no lock."""
         self._waiting.append(call)
+
+    @property
+    def unsettled(self) -> int:
+        """Calls without an outcome."""
+        return len(self._waiting) + self._out
 
     def take(self, workers: int) -> Chunk | None:
         """Calls of the oldest waiting call's function, as many as take one chunk's time."""
         if self._again:
             return self._from_again(workers)
-        calls: list[Call] = []
-        size, limit = 0, 1
+        first = self._next()
+        if first is None:
+            return None
+        job, sizer = self._function(first)
+        calls, size = [first], first.size
+        if self._waiting and size <= _ALONE_BYTES:
+            size = self._join(calls, min(self._limit(sizer, workers), _MOST_CALLS))
+        payload: Any = [call.payload for call in calls]
+        if first.mode is Mode.STAR:
+            payload = pack_plain(payload)
+        count = len(calls)
+        chunk = Chunk(job, self, self._numbers, count, payload, size=size, extra=calls)
+        chunk.expected = sizer.expected(count)
+        self._numbers += count
+        self._out += count
+        return chunk
+
+    def _next(self) -> Call | None:
+        while self._waiting:
+            call = self._waiting.popleft()
+            if call.result.begin():
+                return call
+        return None
+
+    def _join(self, calls: list[Call], limit: int) -> int:
+        """Add what may share the first call's chunk; return the bytes of all."""
+        first = calls[0]
+        key, mode, size = first.body.key, first.mode, first.size
         while self._waiting and len(calls) < limit:
             call = self._waiting[0]
-            if calls and (call.body.key != calls[0].body.key or call.alone or size + call.size > BYTES):
-                break
-            if calls and call.number != calls[-1].number + 1:
+            if call.mode is not mode or call.size > _ALONE_BYTES or call.body.key != key or size + call.size > BYTES:
                 break
             self._waiting.popleft()
-            if not call.result.begin():
-                self.unsettled -= 1
-                continue
-            if not calls:
-                sizer = self._function(call)[1]
-                limit = 1 if call.alone else min(self._limit(sizer, workers), _MOST_CALLS)
-            calls.append(call)
-            size += call.size
-        if not calls:
-            return None
-        job, sizer = self._function(calls[0])
-        payload = [call.payload for call in calls]
-        chunk = Chunk(job, self, calls[0].number, len(calls), payload, size=size, extra=calls)
-        chunk.expected = sizer.expected(len(calls))
-        return chunk
+            if call.result.begin():
+                calls.append(call)
+                size += call.size
+        return size
 
     def _limit(self, sizer: Sizer, workers: int) -> int:
         share = 1 + len(self._waiting) // (2 * workers)
-        return min(sizer.size(0, workers), share)
+        return share if share == 1 else min(sizer.size(0, workers), share)
 
     def _from_again(self, workers: int) -> Chunk:
         chunk = self._again.popleft()
-        limit = self._limit(self._functions[chunk.extra[0].body.key][1], workers)
+        limit = self._limit(self._function(chunk.extra[0])[1], workers)
         if chunk.count > 2 * limit:
             self._again.appendleft(chunk.part(limit, chunk.count - limit))
             chunk = chunk.part(0, limit)
         return chunk
 
     def _function(self, call: Call) -> tuple[Job, Sizer]:
-        known = self._functions.get(call.body.key)
+        key = call.body.key, call.mode
+        known = self._functions.get(key)
         if known is None:
-            if len(self._functions) >= _MOST_FUNCTIONS and not self.unsettled:
+            if len(self._functions) >= _MOST_FUNCTIONS and not self._out:
                 self._functions.clear()
-            known = Job(0, Mode.CALL, call.body), Sizer(None, None)
-            self._functions[call.body.key] = known
+            known = self._functions[key] = Job(0, call.mode, call.body), Sizer(None, None)
         return known
 
     def settle(self, chunk: Chunk, offset: int, outcomes: Outcomes) -> None:
         """Give each call its outcome."""
         calls: list[Call] = chunk.extra
         if outcomes.seconds:
-            self._functions[calls[0].body.key][1].ran(outcomes.count, outcomes.seconds, outcomes.size)
-        self.unsettled -= outcomes.count
+            self._function(calls[0])[1].ran(outcomes.count, outcomes.seconds, outcomes.size)
+        self._out -= outcomes.count
         start = chunk.skip + offset
         for at in range(outcomes.count):
             calls[start + at].result.settle(outcomes, at)
@@ -109,7 +128,7 @@ class Calls:
         """Run these calls again, before those not begun yet; those stopped meanwhile are left out."""
         calls = chunk.extra[chunk.skip : chunk.skip + chunk.count]
         live = [at for at, call in enumerate(calls) if not call.result.ready()]
-        self.unsettled -= chunk.count - len(live)
+        self._out -= chunk.count - len(live)
         if len(live) == chunk.count:
             self._again.appendleft(chunk)
         else:
@@ -122,12 +141,13 @@ class Calls:
 
     def cancel(self) -> list[Result[Any]]:
         """Forget what waits; return the results that will not come, for the caller to cancel outside the lock."""
-        dropped = [call.result for call in self._waiting]
+        dropped = []
         for chunk in self._again:
             dropped += [call.result for call in chunk.extra[chunk.skip : chunk.skip + chunk.count]]
-        self._waiting.clear()
         self._again.clear()
-        self.unsettled -= len(dropped)
+        self._out -= len(dropped)
+        while self._waiting:
+            dropped.append(self._waiting.popleft().result)
         return dropped
 
     def fail(self, error: BaseException) -> None:

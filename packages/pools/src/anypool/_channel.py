@@ -6,13 +6,11 @@ import os
 from collections import deque
 
 from anypool import _linux
-from anypool._wire import Decoder, Message, encode
+from anypool._wire import Buffer, Decoder, Message, encode
 
 __all__: list[str] = []
 
 _PIPE = 256 << 10
-# One write up to here: joining costs less than a second system call.
-_JOIN = 64 << 10
 
 
 class Channel:
@@ -31,7 +29,7 @@ class Channel:
             os.set_blocking(fd, False)
             _linux.set_pipe_size(fd, _PIPE)
         self.decoder = Decoder()
-        self.out: deque[memoryview] = deque()
+        self.out: deque[Buffer] = deque()
         self.known: set[bytes] = set()
         self.authkeys: set[str] = set()
         self.segments = True
@@ -59,11 +57,8 @@ class Channel:
 
     def write(self, message: Message) -> bool:
         """Write a message, or queue what does not fit; true if it is the first that waits."""
-        buffers = encode(message)
-        if len(buffers) > 1 and sum(map(len, buffers)) <= _JOIN:
-            buffers = [b"".join(buffers)]
         queued = bool(self.out)
-        self.out.extend(map(memoryview, buffers))
+        self.out.extend(encode(message))
         return not queued and not self.flush()
 
     def flush(self) -> bool:
@@ -80,7 +75,7 @@ class Channel:
             while out and sent >= len(out[0]):
                 sent -= len(out.popleft())
             if sent:
-                out[0] = out[0][sent:]
+                out[0] = memoryview(out[0])[sent:]
         return True
 
     def recall(self) -> list[int]:

@@ -14,15 +14,16 @@ from anypool import _linux
 from anypool._agents import AgentLost
 from anypool._buffers import Buffers
 from anypool._channel import Channel
-from anypool._chunk import Body, Calling
+from anypool._chunk import Body, Calling, Mode
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
-from anypool._line import Line, Setting, cause_of
-from anypool._packing import Parcel, pack, pack_body, pack_call, run_message
+from anypool._line import Line, Setting, cause_of, packed_initializer
+from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
 from anypool._serve import unpack_reply
 from anypool._slot import Cause, Flight
+from anypool._watch import Watch
 from anypool._wire import CLAIM, INLINE, NO_DIGEST, PARTIAL, Kind, Message, Ref, WireError, control, grant
-from anypool_serialize import Unserializable, dumps, loads
+from anypool_serialize import loads
 
 __all__: list[str] = []
 
@@ -49,7 +50,7 @@ class ProcessCrew:
 
     def __init__(self, workers: int, setting: Setting) -> None:
         self._workers, self._setting = workers, setting
-        self._initializer = _packed_initializer(setting)
+        self._initializer = packed_initializer(setting)
         self._channels: dict[int, Channel] = {}
         self._by_fd: dict[int, Channel] = {}
         self._timers: list[tuple[float, Callable[[], None]]] = []
@@ -58,6 +59,7 @@ class ProcessCrew:
         # Guards what waits to be written: a submitting thread and the one that polls may both write.
         self._lock = threading.Lock()
         self._epoll = select.epoll()
+        self._watch = Watch()
         self._wake = _linux.new_event()
         self._epoll.register(self._wake, select.EPOLLIN)
         self._owner = os.getpid()
@@ -124,9 +126,12 @@ class ProcessCrew:
         """Serialise items; what they refer to may change afterwards."""
         return pack(payload, self._buffers.place)
 
-    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Parcel, int]:
-        """Serialise the arguments of one call."""
-        return pack_call(args, kwargs, self._buffers.place)
+    def pack_call(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Body, Mode, Any, int]:
+        """Serialise one call, as far as the lane of calls does not do it."""
+        body = named_body(f) or self.body(Calling(f))
+        return body, *pack_arguments(args, kwargs, self._buffers.place)
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Write a chunk to its worker's pipe, or queue what does not fit."""
@@ -189,7 +194,7 @@ class ProcessCrew:
         events: list[Event] = []
         if self._timers:
             timeout = min(timeout, self._run_timers())
-        for fd, mask in self._epoll.poll(max(timeout, 0.0)):
+        for fd, mask in self._watch.wait(lambda: self._epoll.poll(0), lambda: self._epoll.poll(max(timeout, 0.0))):
             channel = self._by_fd.get(fd)
             if channel is not None:
                 if channel.ended:
@@ -383,15 +388,6 @@ class ProcessCrew:
         self._buffers.close()
         self._epoll.close()
         os.close(self._wake)
-
-
-def _packed_initializer(setting: Setting) -> list[bytes]:
-    if setting.initializer is None:
-        return []
-    try:
-        return [dumps((setting.initializer, setting.initargs), oob=1 << 62).header]
-    except Unserializable as error:
-        raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
 
 
 def _readable(fd: int) -> bool:

@@ -189,12 +189,13 @@ class Packed:
 
     def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
         """Unpickle; an outcome that can't be rebuilt here becomes the error of all its items."""
-        with self._lock:
-            if self._decoded is None:
-                assert self._unpack is not None
-                self._decoded = self._unpack()
-                self._unpack = None
-            return self._decoded
+        if self._decoded is None:
+            with self._lock:
+                if self._decoded is None:
+                    assert self._unpack is not None
+                    self._decoded = self._unpack()
+                    self._unpack = None
+        return self._decoded
 
 
 class Lane(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from anypool._chunk import Body, Calling, Outcomes
+from anypool._chunk import Body, Calling, Mode, Outcomes
 from anypool._slot import Cause, Flight
 
 __all__: list[str] = []
@@ -116,8 +116,10 @@ class Crew(Protocol):
     def pack(self, payload: Any) -> tuple[Any, int]:
         """A payload in the form that this crew's workers take, and its size in bytes."""
 
-    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
-        """The same for the arguments of one call."""
+    def pack_call(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Body, Mode, Any, int]:
+        """What is called, and its arguments: (args, kwargs) in `Mode.CALL`, or bare args to be packed with others'."""
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Give a chunk to a slot."""

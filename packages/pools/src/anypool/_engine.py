@@ -7,6 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable
 from time import monotonic
+from typing import Any
 
 from anypool._calls import Call, Calls
 from anypool._chunk import Packed, failed
@@ -92,12 +93,13 @@ class Engine(Driver):
 
     def submit(self, call: Call) -> None:
         """Queue a call, and send it if there is room."""
-        with self.section:
-            if self.broken is not None:
-                call.result.settle(failed(self.broken), 0)
-                return
-            self.calls.add(call)
-            if self.desk.in_flight < 2 * len(self.desk.slots):
+        self.calls.add(call)
+        if self.broken is not None:
+            # Looked at only now, or it could break in between.
+            with self.section:
+                self.calls.fail(self.broken)
+        elif self.desk.in_flight < 2 * len(self.desk.slots):
+            with self.section:
                 self._flow()
 
     def gather(self, stream: Stream, result: Result[list[object]], outcomes: Packed) -> None:
@@ -131,13 +133,12 @@ class Engine(Driver):
         self.desk.remove_lane(stream)
         self.crew.release(stream.job.body)
 
-    def stop_call(self, result: Result[object]) -> bool:
+    def stop_call(self, result: Result[Any]) -> bool:
         """Kill the worker that runs a call; what else it had runs again."""
         with self.section:
             for slot in self.desk.slots.values():
-                flight = slot.flights[0] if slot.flights else None
-                calls = flight.chunk.extra if flight is not None else None
-                if calls and any(call.result is result for call in calls):
+                chunk = slot.flights[0].chunk if slot.flights else None
+                if chunk is not None and chunk.lane is self.calls and any(c.result is result for c in chunk.extra):
                     self._kill(slot.number, "cancelled")
                     result.settle(failed(WorkerLost("the call was stopped by kill()", cause="killed")), 0)
                     return True

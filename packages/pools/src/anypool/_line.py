@@ -15,6 +15,7 @@ from anypool._agents import AgentLost, open_control
 from anypool._channel import Channel
 from anypool._errors import LauncherUnavailable
 from anypool._wire import Kind, Message, Ref, control
+from anypool_serialize import Unserializable, dumps
 
 __all__: list[str] = []
 
@@ -30,6 +31,16 @@ class Setting(NamedTuple):
     env: Mapping[str, str] | None = None
     cwd: str | None = None
     memory: int | None = None
+
+
+def packed_initializer(setting: Setting) -> list[bytes]:
+    """What a worker runs before its first task, as the parts of a message. Raises `Unserializable`."""
+    if setting.initializer is None:
+        return []
+    try:
+        return [dumps((setting.initializer, setting.initargs), oob=1 << 62).header]
+    except Unserializable as error:
+        raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
 
 
 class Line:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 __all__: list[str] = []
 
@@ -15,6 +17,8 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _MADV_HUGEPAGE = 14
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+# glibc never keeps a freed block of this size for the next one.
+_FRESH = 32 << 20
 _SEALS = ("F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE")
 
 _prctl: Callable[..., int] | None = None
@@ -156,3 +160,15 @@ def set_pipe_size(fd: int, size: int) -> None:
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
     except OSError:
         pass
+
+
+def private_copy(data: memoryview) -> memoryview:
+    """A writable copy, on huge pages if it is so big that the allocator would take fresh ones every time."""
+    if len(data) < _FRESH:
+        return memoryview(bytearray(data))
+    private = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):
+        private.madvise(_MADV_HUGEPAGE)
+    copy = memoryview(private)
+    copy[:] = data
+    return copy

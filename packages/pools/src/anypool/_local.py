@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
-from anypool._chunk import Body, Calling, Chunk, Direct
+from anypool._chunk import Body, Calling, Chunk, Direct, Mode
 from anypool._crew import Begun, Event, Failed, Lost, Replied
 from anypool._errors import WorkerLost
 from anypool._serve import serve_here
@@ -35,9 +35,11 @@ class _Local:
         """The payload as it is; it weighs nothing that this crew knows of."""
         return payload, 0
 
-    def pack_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
-        """The arguments as they are."""
-        return (args, kwargs), 0
+    def pack_call(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Body, Mode, Any, int]:
+        """All as it is."""
+        return self.body(Calling(f)), Mode.CALL, (args, kwargs), 0
 
     def release(self, body: Body) -> None:
         """Nothing was kept."""

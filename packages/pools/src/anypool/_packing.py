@@ -8,6 +8,7 @@ import pickle
 import types
 from collections import deque
 from collections.abc import Callable, Sequence
+from sys import getsizeof
 from typing import Any
 
 from anypool._chunk import Body, Calling, Mode
@@ -65,14 +66,23 @@ def pack(payload: Any, place: Place = inline) -> tuple[Parcel, int]:
     return parcel, parcel.size
 
 
-def pack_call(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place = inline) -> tuple[Parcel, int]:
-    """The arguments of one call, serialised."""
+def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place = inline) -> tuple[Mode, Any, int]:
+    """The arguments of one call: how they travel, what travels, and its size in bytes.
+
+    A few numbers and strings can't change, nor do they run code when they are pickled: that is left to `pack_plain`.
+    """
     if not kwargs and _PLAIN.issuperset(map(type, args)):
-        header = pickle.dumps((args, kwargs), 5)
-        if len(header) < _SMALL_BODY:
-            return Parcel([header], len(header)), len(header)
+        size = sum(map(getsizeof, args))
+        if size < _SMALL_BODY:
+            return Mode.STAR, args, size
     parcel = place(dumps((args, kwargs), names=("args", "kwargs")))
-    return parcel, parcel.size
+    return Mode.CALL, parcel, parcel.size
+
+
+def pack_plain(calls: list[tuple[Any, ...]]) -> Parcel:
+    """The arguments of calls that `pack_arguments` has left as they were."""
+    header = pickle.dumps(calls, 5)
+    return Parcel([header], len(header))
 
 
 def pack_body(calling: Calling, place: Place = inline) -> Body:
@@ -81,8 +91,8 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     Large buffers are not hashed: that takes longer than sending them; the name is good for one map only.
     """
     function = calling.function
-    named = type(function) in _FUNCTIONS and not calling.kwargs and not calling.retry_on and by_reference(function)
-    if named and (known := _named.get(function)) is not None:
+    bare = not calling.kwargs and not calling.retry_on
+    if bare and (known := named_body(function)) is not None:
         return known
     frames = dumps(tuple(calling), names=("f", "kwargs", "retry_on"))
     parcel = place(frames)
@@ -93,9 +103,15 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
             hashed.update(b"%d" % next(_numbers))
         digest = hashed.digest()
     body = Body(calling, parcel, digest, parcel.size, frames.header if digest == NO_DIGEST else digest)
-    if named and len(_named) < _MOST_NAMED:
+    if bare and type(function) in _FUNCTIONS and len(_named) < _MOST_NAMED and by_reference(function):
         _named[function] = body
     return body
+
+
+def named_body(function: Callable[..., Any]) -> Body | None:
+    """The body of a function that was packed before and still is what its name leads to."""
+    known = _named.get(function) if type(function) in _FUNCTIONS else None
+    return known if known is not None and by_reference(function) else None
 
 
 def run_message(slot: int, flight: Flight, with_body: bool, careful: bool) -> Message:

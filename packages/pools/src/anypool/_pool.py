@@ -63,8 +63,7 @@ class Pool(Maps):
 
     def pipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """`f(*args, **kwargs)` on a worker; returns its value or raises its exception."""
-        engine = self._engine()
-        result = self._call(engine, f, args, kwargs)
+        result = call(self._engine(), f, args, kwargs)
         try:
             return result.result()
         finally:
@@ -75,7 +74,7 @@ class Pool(Maps):
     def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised."""
         engine = self._engine()
-        result = self._call(engine, f, args, kwargs)
+        result = call(engine, f, args, kwargs)
         if not result.ready():
             engine.watch()
         return result
@@ -242,7 +241,8 @@ class Pool(Maps):
             raise PoolClosed(f"{self.launcher.name} pool is {self._state}; restart() or clear() opens it again")
 
     def _engine(self, timeout: float | None = None) -> Engine:
-        self._check_open()
+        if self._state != "open":
+            self._check_open()
         if self.launcher.name == "serial":
             return Engine(self._here().crew(aside=timeout is not None))
         engine = self._made
@@ -303,15 +303,6 @@ class Pool(Maps):
         if self.launcher.name == "serial":
             engine.drive(result.ready)
         _call_back(result, options.callback, options.error_callback)
-        return result
-
-    @staticmethod
-    def _call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[R]:
-        if not callable(f):
-            raise TypeError(f"the first argument is what to call, got {f!r}")
-        result = call(engine, f, args, kwargs)
-        if engine.crew.runs_here:
-            engine.drive(result.ready)
         return result
 
     def _become_guest(self, identity: str) -> None:

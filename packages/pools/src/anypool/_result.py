@@ -31,19 +31,19 @@ class Result(Future[T], Generic[T]):
     Waiting drives the pool, so results come fastest to who waits; while nobody does, a helper keeps work moving.
     """
 
+    # Not made by the base's constructor: most are waited for by driving, and what that makes takes longer than all
+    # the rest. The lists come with the condition, which is held by whoever adds to them.
+    _result: T | None = None
+    _exception: BaseException | None = None
+    _waiters: Any = ()
+    _done_callbacks: Any = ()
     _lazy_condition: threading.Condition | None = None
     _outcomes: Outcomes | None = None
     _at = 0
 
-    def __init__(self, engine: Engine, stop: Callable[[Result[Any]], bool] | None = None) -> None:
-        # Not the base's: most are waited for by driving, and a condition takes longer to make than all the rest.
+    def __init__(self, engine: Engine) -> None:
         self._state = "PENDING"
-        self._result: T | None = None
-        self._exception: BaseException | None = None
-        self._waiters: list[Any] = []
-        self._done_callbacks: list[Any] = []
         self._engine = engine
-        self._stop = stop
 
     if not TYPE_CHECKING:  # To a checker it's the base's attribute, or `concurrent.futures.wait` wouldn't take it.
 
@@ -59,6 +59,7 @@ class Result(Future[T], Generic[T]):
                 with _making:
                     condition = self._lazy_condition
                     if condition is None:
+                        self._waiters, self._done_callbacks = [], []
                         condition = self._lazy_condition = threading.Condition()
             return condition
 
@@ -130,8 +131,10 @@ class Result(Future[T], Generic[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """The value, or the task's own exception; `TimeoutError` after `timeout` seconds, the task going on."""
-        self._drive(timeout)
-        self._decode()
+        if self._state != "FINISHED":
+            self._drive(timeout)
+        if self._outcomes is not None:
+            self._decode()
         if self._state in _CANCELLED:
             raise CancelledError
         if self._exception is None:
@@ -173,7 +176,7 @@ class Result(Future[T], Generic[T]):
         """
         if self.cancel():
             return True
-        return self._stop(self) if self._stop is not None and not self.ready() else self.cancelled()
+        return self.cancelled() if self.ready() else self._engine.stop_call(self)
 
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio

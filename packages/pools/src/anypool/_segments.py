@@ -26,8 +26,6 @@ _PAGE = mmap.PAGESIZE
 _WINDOW = 64 << 20
 _SPACING = 1 << 40
 _MOST_SEGMENTS = 1 << 22
-# glibc never keeps a freed block of this size for the next one.
-_FRESH = 32 << 20
 _MADV_POPULATE_WRITE = 23
 _MAP_NORESERVE = 0x4000
 # Beyond so many the one used longest ago is unmapped; what is in use stays valid.
@@ -275,7 +273,7 @@ class Mappings(_Closed):
             self._sweep()
         if self._held + ref.size > self._keep:
             self._done.append(ref)
-            return private_copy(inner)
+            return _linux.private_copy(inner)
         self._held += ref.size
         self._lent.append((inner, ref))
         # A view of its own, not another one of the same buffer: `inner` can be released exactly when
@@ -332,6 +330,8 @@ class Mappings(_Closed):
 
     def collect(self) -> list[Ref]:
         """The slots that nobody uses any more since last asked, to be given back to their arenas."""
+        if not self._lent and not self._done:
+            return []
         with self._lock:
             self._sweep()
             done, self._done = self._done, []
@@ -370,18 +370,6 @@ def _map_private(ref: Ref, first: int) -> mmap.mmap:
         return mmap.mmap(fd, length, mmap.MAP_PRIVATE | _MAP_NORESERVE, offset=first)
     finally:
         os.close(fd)
-
-
-def private_copy(data: memoryview) -> memoryview:
-    """A writable copy, on huge pages if it is so big that the allocator would take fresh ones every time."""
-    if len(data) < _FRESH:
-        return memoryview(bytearray(data))
-    private = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):
-        private.madvise(mmap.MADV_HUGEPAGE)
-    copy = memoryview(private)
-    copy[:] = data
-    return copy
 
 
 _arenas: weakref.WeakSet[Arena] = weakref.WeakSet()

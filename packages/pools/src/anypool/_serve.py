@@ -175,8 +175,8 @@ class Server:
         except Exception as error:  # noqa: BLE001 - what can't be loaded here is every item's outcome
             yield self._pack(message, [None] * message.count, dict.fromkeys(range(message.count), error), 0.0)
             return
-        if not careful and mode == Mode.CALL and message.count == 1:
-            yield self._one(message, calling, items[0])
+        if message.count == 1 and mode != Mode.MAP and not (careful or calling.kwargs or calling.retry_on):
+            yield self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
             return
         if not careful:
             yield self._measured(message, calling, calls, message.count, budget, bool(stop))
@@ -300,7 +300,7 @@ def _unpack_items(mode: int, parts: list[Buffer | Ref], fetch: Callable[[Ref], B
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     """A REPLY as outcomes; its values are unpickled only when asked for."""
     seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
-    table = dict(ERROR.iter_unpack(message.meta[REPLY.size : REPLY.size + errors * ERROR.size])) if errors else {}
+    table = ERROR.iter_unpack(message.meta[REPLY.size : REPLY.size + errors * ERROR.size]) if errors else ()
     parts, count = message.parts, message.count
 
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
@@ -314,8 +314,8 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
         values, failures = loaded
         return values, {at: failure.rebuild() for at, failure in failures.items()}
 
-    size = sum(part.size if isinstance(part, Ref) else len(part) for part in parts)
-    return Packed(count, seconds, {at: bool(again) for at, again in table.items()}, size, unpack)
+    size = sum([part.size if isinstance(part, Ref) else len(part) for part in parts])
+    return Packed(count, seconds, {at: bool(again) for at, again in table}, size, unpack)
 
 
 _server = Server()

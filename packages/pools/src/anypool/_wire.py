@@ -27,6 +27,8 @@ _BY_REF = 1 << 63
 _MAX_PARTS = 4096
 _MAX_META = 4 << 20
 NO_DIGEST = bytes(32)
+# A message is one buffer up to here: joining costs less than a second system call.
+_JOIN = 64 << 10
 
 Buffer = bytes | bytearray | memoryview
 
@@ -154,7 +156,7 @@ def granted(message: Message) -> tuple[int, ...]:
 
 
 def encode(message: Message) -> list[Buffer]:
-    """The buffers to write, in order; big parts are passed on, not copied."""
+    """The buffers to write, in order: one for a small message; parts of a big one are passed on, not copied."""
     lengths = []
     bodies: list[Buffer] = []
     total = len(message.meta)
@@ -172,8 +174,9 @@ def encode(message: Message) -> list[Buffer]:
         _MAGIC, VERSION, message.kind, message.flags, message.slot, message.seq, message.map, message.chunk,
         message.count, message.attempt, len(lengths), len(message.meta), total, message.digest,
     )  # fmt: skip
-    table = b"".join(map(_LENGTH.pack, lengths))
-    return [b"".join((head, table, message.meta)), *bodies]
+    if total <= _JOIN:
+        return [b"".join((head, *map(_LENGTH.pack, lengths), message.meta, *bodies))]
+    return [b"".join((head, *map(_LENGTH.pack, lengths), message.meta)), *bodies]
 
 
 class Decoder:
@@ -193,34 +196,31 @@ class Decoder:
         view = memoryview(data).toreadonly()
         messages = []
         start, end = 0, len(view)
-        while True:
-            size = self._size(view, start, end)
+        self._wanted = _HEAD.size
+        while end - start >= _HEAD.size:
+            head = _HEAD.unpack_from(view, start)
+            size = _size(head)
             if start + size > end:
+                self._wanted = size
                 break
-            messages.append(_decode(view, start))
+            messages.append(_decode(view, start, head))
             start += size
         if start < end:
             self._held = bytearray(view[start:])
-        self._wanted = size
         return messages
 
-    @staticmethod
-    def _size(view: memoryview, start: int, end: int) -> int:
-        if end - start < _HEAD.size:
-            return _HEAD.size
-        head = _HEAD.unpack_from(view, start)
-        magic, version, parts, meta, total = head[0], head[1], head[10], head[11], head[12]
-        if magic != _MAGIC or version != VERSION:
-            raise WireError(f"expected an anypool message, version {VERSION}, got {bytes(view[start : start + 32])!r}")
-        if parts > _MAX_PARTS or meta > min(_MAX_META, total):
-            raise WireError(f"a message claims {parts} parts and {meta} bytes of metadata")
-        return int(_HEAD.size + parts * _LENGTH.size + total)
+
+def _size(head: tuple[Any, ...]) -> int:
+    magic, version, parts, meta, total = head[0], head[1], head[10], head[11], head[12]
+    if magic != _MAGIC or version != VERSION:
+        raise WireError(f"expected an anypool message, version {VERSION}, got {_HEAD.pack(*head)[:32]!r}")
+    if parts > _MAX_PARTS or meta > _MAX_META or meta > total:
+        raise WireError(f"a message claims {parts} parts and {meta} bytes of metadata")
+    return int(_HEAD.size + parts * _LENGTH.size + total)
 
 
-def _decode(view: memoryview, start: int) -> Message:
-    (_, _, kind, flags, slot, seq, map_, chunk, count, attempt, parts, meta, total, digest) = _HEAD.unpack_from(
-        view, start
-    )
+def _decode(view: memoryview, start: int, head: tuple[Any, ...]) -> Message:
+    _, _, kind, flags, slot, seq, map_, chunk, count, attempt, parts, meta, total, digest = head
     table = start + _HEAD.size
     at = table + parts * _LENGTH.size
     end = at + total

@@ -24,8 +24,6 @@ R = TypeVar("R")
 _numbers = itertools.count(1)
 _BUDGET = 0.008
 
-_ALONE_BYTES = 64 << 10
-
 
 def open_stream(
     engine: Engine,
@@ -146,7 +144,7 @@ def iterate(engine: Engine, stream: Stream, options: Options, closed: Callable[[
 def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[list[Any]]:
     """Read all of the input now; the result is settled when the last outcome is there."""
     keep_errors = options.on_error == "return"
-    result: Result[list[Any]] = Result(engine, lambda _: False)
+    result: Result[list[Any]] = Result(engine)
     result.begin()
     try:
         while not stream.source.ended:
@@ -174,12 +172,16 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
 
 def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[R]:
     """Queue one call; what can't be serialised, f or an argument, is the result's exception."""
-    result: Result[R] = Result(engine, engine.stop_call)
+    if not callable(f):
+        raise TypeError(f"the first argument is what to call, got {f!r}")
+    result: Result[R] = Result(engine)
+    crew = engine.crew
     try:
-        body = engine.crew.body(Calling(f))
-        payload, size = engine.crew.pack_call(args, kwargs)
+        body, mode, payload, size = crew.pack_call(f, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         result.settle(failed(error), 0)
         return result
-    engine.submit(Call(body, payload, size, size > _ALONE_BYTES, result))
+    engine.submit(Call(body, mode, payload, size, result))
+    if crew.runs_here:
+        engine.drive(result.ready)
     return result

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import select
 import sys
 from typing import cast
 
-from anypool._segments import Arena, Mappings, private_copy
+from anypool._linux import private_copy
+from anypool._segments import Arena, Mappings
 from anypool._serve import Server, describe
+from anypool._watch import Watch
 from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
 from anypool_serialize import dumps, loads
 
@@ -20,8 +23,6 @@ _READ = 256 << 10
 SEGMENT = 64 << 10
 # Bytes of results in segments that wait to be given back; beyond it they go through the pipe.
 ARENA = 1 << 30
-# One write up to here: joining costs less than another system call.
-_JOIN = 64 << 10
 
 door: int | None = None
 """In a worker: the socket through which its own pools ask the agent for workers."""
@@ -50,7 +51,10 @@ class _Worker:
         # A read into fresh memory of this size would cost a mapping and its page faults each time, 14 us.
         buffer = bytearray(_READ)
         view, into = memoryview(buffer), [buffer]
-        while count := os.readv(self._reader, into):
+        input_ = select.poll()
+        input_.register(self._reader, select.POLLIN)
+        watch = Watch()
+        while watch.wait(lambda: input_.poll(0), input_.poll) and (count := os.readv(self._reader, into)):
             for message in decoder.feed(bytes(view[:count])):
                 if message.kind == Kind.RUN:
                     if not message.flags & CLAIM or self._claimed(message.seq):
@@ -129,13 +133,10 @@ class _Worker:
         return self._arena.put(part) or part
 
     def _write(self, message: Message) -> None:
-        buffers = encode(message)
-        if len(buffers) > 1 and sum(map(len, buffers)) <= _JOIN:
-            buffers = [b"".join(buffers)]
-        for buffer in buffers:
-            rest = memoryview(buffer)
-            while rest:
-                rest = rest[os.write(self._writer, rest) :]
+        for buffer in encode(message):
+            sent = os.write(self._writer, buffer)
+            while sent < len(buffer):
+                sent += os.write(self._writer, memoryview(buffer)[sent:])
 
 
 def _flush() -> None:

@@ -51,7 +51,7 @@ def by_reference(obj: object) -> bool:
         return False
     found: object = module
     try:
-        for part in name.split("."):
+        for part in name.split(".") if "." in name else (name,):
             found = getattr(found, part)
     except Exception:  # noqa: BLE001  a module may have a __getattr__ of its own
         return False
