@@ -18,7 +18,7 @@ from anypool._chunk import Body, Calling, Mode
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._line import Line, Setting, cause_of, packed_initializer
-from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
+from anypool._packing import DROPPED_BODY, Parcel, named_body, pack, pack_arguments, pack_body, run_message
 from anypool._serve import unpack_reply
 from anypool._slot import Cause, Flight
 from anypool._watch import Watch
@@ -28,8 +28,6 @@ from anypool_serialize import loads
 __all__: list[str] = []
 
 _READ = 256 << 10
-# Workers forget the body of a map that has ended if it is larger than this.
-_DROPPED_BODY = 1 << 20
 _CLOSE_SECONDS = 10.0
 # Seconds before the next worker takes the slot of one that ended before it had finished anything.
 _BACK_OFF = (0.0, 0.0, 0.1, 0.2, 0.5, 1.0)
@@ -174,7 +172,7 @@ class ProcessCrew:
 
     def release(self, body: Body) -> None:
         """Have workers forget a large body."""
-        if body.size > _DROPPED_BODY:
+        if body.size > DROPPED_BODY:
             for channel in self._channels.values():
                 if body.digest in channel.known:
                     channel.known.discard(body.digest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from anypool._chunk import Body, Calling, Mode, Outcomes
@@ -63,8 +62,7 @@ class Failed(NamedTuple):
 Event = Replied | Ready | Begun | Needed | Lost | Gained | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
+class WorkerInfo(NamedTuple):
     """One worker: `name`, `host`, `pid`, `tasks` done, `busy` seconds spent in them, `state` idle or busy."""
 
     name: str

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import pickle
 import types
+from _pickle import dumps as pickled
 from collections import deque
 from collections.abc import Callable, Sequence
 from sys import getsizeof
@@ -21,7 +20,8 @@ __all__: list[str] = []
 
 # Bodies up to here ride along with every chunk; larger ones are sent once per worker.
 _SMALL_BODY = 16 << 10
-IN_BAND = 1 << 62
+# Workers forget the body of a map that has ended if it is larger than this.
+DROPPED_BODY = 1 << 20
 
 _numbers = itertools.count(1)
 # Bodies of functions that travel by name; nothing of them can change but where the name leads, which is checked.
@@ -81,14 +81,14 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place =
 
 def pack_plain(calls: list[tuple[Any, ...]]) -> Parcel:
     """The arguments of calls that `pack_arguments` has left as they were."""
-    header = pickle.dumps(calls, 5)
+    header = pickled(calls, 5)
     return Parcel([header], len(header))
 
 
 def pack_body(calling: Calling, place: Place = inline) -> Body:
     """What is called, serialised, and named by the hash of its bytes unless it is so small that it always rides along.
 
-    Large buffers are not hashed: that takes longer than sending them; the name is good for one map only.
+    What workers forget when the map ends is named by a number: to hash it would take longer than to send it.
     """
     function = calling.function
     bare = not calling.kwargs and not calling.retry_on
@@ -97,11 +97,12 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     frames = dumps(tuple(calling), names=("f", "kwargs", "retry_on"))
     parcel = place(frames)
     digest = NO_DIGEST
-    if parcel.size > _SMALL_BODY:
-        hashed = hashlib.sha256(frames.header)
-        if frames.buffers:
-            hashed.update(b"%d" % next(_numbers))
-        digest = hashed.digest()
+    if parcel.size > DROPPED_BODY:
+        digest = next(_numbers).to_bytes(len(NO_DIGEST), "little")
+    elif parcel.size > _SMALL_BODY:
+        from hashlib import sha256  # Not at the top: it takes a twentieth of the start of a pool.
+
+        digest = sha256(b"".join((frames.header, *(buffer.raw() for buffer in frames.buffers)))).digest()
     body = Body(calling, parcel, digest, parcel.size, frames.header if digest == NO_DIGEST else digest)
     if bare and type(function) in _FUNCTIONS and len(_named) < _MOST_NAMED and by_reference(function):
         _named[function] = body

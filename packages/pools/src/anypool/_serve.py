@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice, starmap
@@ -233,7 +233,7 @@ class Server:
         reply = _reply_to(message, Kind.REPLY)
         reply.count = 1
         reply.meta = REPLY.pack(seconds, 0, False, 0)
-        reply.parts = [pickle.dumps([value], 5)]
+        reply.parts = [pickled([value], 5)]
         return reply
 
     @staticmethod
