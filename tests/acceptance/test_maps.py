@@ -114,6 +114,17 @@ def test_every_map_equals_the_builtin(pool: Pool, columns: list[Any]) -> None:
     assert sorted(pool.imap_unordered(f, *columns)) == sorted(expected)
 
 
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_row_that_is_none_is_the_error_of_its_own_item(pool: Pool, kind: Callable[[list[Any]], Any]) -> None:
+    found = pool.starmap(pow, kind([(2, 3), 5, [3, 2]]), on_error="return")
+    assert (found[0], found[2]) == (8, 9)
+    assert isinstance(found[1], TypeError)
+    results = pool.istarmap(pow, kind([(2, 3), 5]))
+    assert next(results) == 8
+    with pytest.raises(TypeError, match="'int' object is not iterable"):
+        next(results)
+
+
 def test_an_asynchronous_map_becomes_ready(pool: Pool) -> None:
     result = pool.amap(busy_add, range(50), range(50))
     result.wait(10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -20,6 +20,16 @@ class Mode(IntEnum):
     MAP = 0  # a list of columns: f(*row) for the rows
     STAR = 1  # a list of argument tuples
     CALL = 2  # pickles of (args, kwargs), one after the other
+
+
+class NoArguments:
+    """Stands for a row of arguments that raised when it was read; raises the same where it is to be used."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self.error
 
 
 class Calling(NamedTuple):

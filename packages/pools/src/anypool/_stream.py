@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from anypool._chunk import Chunk, Job, Mode, Outcomes, Packed, failed
+from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed
 from anypool._sizing import BYTES, Sizer
 from anypool_serialize import Unserializable, dumps
 
@@ -64,7 +64,7 @@ class Input:
             part = self._sequence[self._at : self._at + count]
             self._at += len(part)
             self.ended = len(part) < count or self._at >= len(self._sequence)
-            return len(part), [tuple(row) for row in part] if self.mode is Mode.STAR else [part]
+            return len(part), _arguments(part) if self.mode is Mode.STAR else [part]
         rows: list[Any] = []
         try:
             rows.extend(islice(self._rows, count))
@@ -74,7 +74,7 @@ class Input:
         if len(rows) < count:
             self.ended = True
         if self.mode is Mode.STAR:
-            return len(rows), [tuple(row) for row in rows]
+            return len(rows), _arguments(rows)
         return len(rows), list(zip(*rows, strict=True)) if self._transposed and rows else [rows]
 
 
@@ -294,11 +294,13 @@ class Stream:
     def _weight(self, count: int, payload: Any) -> int:
         """A guess for items that pass by reference, from the first: who reads ahead of a consumer holds them all."""
         row = payload[0] if self.job.mode is Mode.STAR else [column[0] for column in payload]
-        return count * sum(map(sys.getsizeof, row))
+        return count * (sys.getsizeof(row) if type(row) is NoArguments else sum(map(sys.getsizeof, row)))
 
     def _explained(self, index: int, payload: Any, error: Exception) -> Exception:
         """The same refusal with a path from the item, not from the payload it was part of."""
         row = payload[0] if self.job.mode is Mode.STAR else tuple(column[0] for column in payload)
+        if type(row) is NoArguments:
+            return row.error
         one = f"item {index}"
         names = (one,) if len(row) == 1 else tuple(f"{one}, argument {at}" for at in range(len(row)))
         try:
@@ -335,6 +337,18 @@ class Stream:
         if self._ordered:
             return self._segments.pop(self.consumed, None)
         return self._arrived.popleft() if self._arrived else None
+
+
+def _arguments(rows: Sequence[Any]) -> list[Any]:
+    """The rows as tuples; one that can't be read is its own item's error, raised where that would run."""
+    return list(rows) if {*map(type, rows)} == {tuple} else [_tuple(row) for row in rows]
+
+
+def _tuple(row: Any) -> Any:
+    try:
+        return tuple(row)
+    except Exception as error:  # noqa: BLE001 - the user's own
+        return NoArguments(error)
 
 
 def _refused(index: int, error: BaseException) -> Segment:
