@@ -9,10 +9,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from anypool._engine import Engine
+from typing import Protocol
 
 __all__: list[str] = []
 
@@ -23,6 +20,13 @@ _IDLE_TICKS = 25
 _PARKED = 5.0
 
 
+class Watched(Protocol):
+    """Has work that moves on only while somebody drives."""
+
+    def look_after(self, patience: float, wanted: Callable[[], bool]) -> bool:
+        """Drive for up to `patience` seconds if nobody else does, until `wanted()`; true if there is work in flight."""
+
+
 class Helper:
     """Looks after engines that have work in flight and no driver; holds them weakly."""
 
@@ -30,7 +34,7 @@ class Helper:
         self._reset()
 
     def _reset(self) -> None:
-        self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self._engines: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._callbacks: deque[Callable[[], object]] = deque()
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -46,7 +50,7 @@ class Helper:
                 self._thread = threading.Thread(target=self._work, name="anypool-helper", daemon=True)
                 self._thread.start()
 
-    def watch(self, engine: Engine) -> None:
+    def watch(self, engine: Watched) -> None:
         """Look after this engine from now on, for as long as it lives."""
         with self._lock:
             self._engines.add(engine)
@@ -90,7 +94,7 @@ class Helper:
                 logging.getLogger("anypool").exception("a callback raised")
         return ran
 
-    def _look_after(self, engine: Engine, alone: bool) -> bool:
+    def _look_after(self, engine: Watched, alone: bool) -> bool:
         try:
             return engine.look_after(0.05 if alone else 0.0, lambda: bool(self._callbacks))
         except Exception:

@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from anypool._helper import helper
+from anypool._shield import Section
 
 if TYPE_CHECKING:
     from anypool._chunk import Outcomes
-    from anypool._engine import Engine
 
 __all__: list[str] = []
 
@@ -21,6 +21,18 @@ T = TypeVar("T")
 _making = threading.Lock()
 _CANCELLED = ("CANCELLED", "CANCELLED_AND_NOTIFIED")
 _ENDED = ("FINISHED", *_CANCELLED)
+
+
+class Owner(Protocol):
+    """What a result has to be able to ask: its pool's engine."""
+
+    section: Section
+
+    def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
+        """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
+
+    def stop_call(self, result: Result[Any]) -> bool:
+        """Kill the worker that runs a call; true if the call will not give a value."""
 
 
 class Result(Future[T], Generic[T]):
@@ -41,7 +53,7 @@ class Result(Future[T], Generic[T]):
     _outcomes: Outcomes | None = None
     _at = 0
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Owner) -> None:
         self._state = "PENDING"
         self._engine = engine
 
