@@ -1,12 +1,14 @@
 """What a pool promises beside its maps: options, life cycle, size, looks, pickling, what its launchers take."""
 
 import asyncio
+import contextlib
 import gc
 import operator
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Executor, as_completed, wait
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 import anypool
-from anypool import PlanError, Pool, PoolClosed, ProcessPool, SerialPool, ThreadPool, WorkerLost
+from anypool import PlanError, Pool, PoolClosed, ProcessPool, Result, SerialPool, ThreadPool, WorkerLost
 from anypool_serialize import dumps, loads
 
 # Wrong use is tested too, which a checker would refuse.
@@ -508,3 +510,25 @@ def test_maps_as_objects_travel_as_arguments(launcher):
     with get_pool(launcher) as pool:
         assert pool.map(lambda x, m=Map("serial"): m(abs, [x, -x]), [1, 2]) == [[1, 1], [2, 2]]
         assert pool.map(pool.map, [abs, str], [[-1], [2]]) == [[1], ["2"]]
+
+
+@pytest.mark.parametrize("name", ["thread:2", "process:2"])
+def test_calls_that_meet_the_end_of_their_pool_all_get_an_answer(name: str) -> None:
+    results: list[Result[int]] = []
+    pool = anypool.get_pool(name)
+
+    def submit() -> None:
+        with contextlib.suppress(PoolClosed):
+            while True:
+                results.append(pool.submit(abs, -1))
+
+    submitter = threading.Thread(target=submit)
+    submitter.start()
+    while len(results) < 1000:
+        assert submitter.is_alive()
+    pool.terminate()
+    submitter.join(10)
+    done, waiting = wait(results, timeout=10)
+    assert not waiting
+    for result in done:
+        assert result.cancelled() or isinstance(result.exception(), PoolClosed) or result.result() == 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic
 
 from anypool._crew import Crew, Event, Guest, Ticket
@@ -119,7 +119,7 @@ class Driver(ABC):
                 self._waiters = [entry for entry in self._waiters if entry[1] is not guest]
                 for seq in self.crew.recall(guest.slot):
                     self.desk.recalled(guest.slot, seq)
-                self.desk.slots.pop(guest.slot)
+                self.desk.slots.pop(guest.slot, None)
                 self.crew.stop(guest.slot)
                 self._after(())
 
@@ -151,6 +151,17 @@ class Driver(ABC):
             self._token.release()
             self._hand_on()
         return True
+
+    @contextmanager
+    def _no_driver(self) -> Iterator[None]:
+        """Have whoever polls leave, which they do when they find nothing to wait for, and let nobody else."""
+        self.crew.interrupt()
+        held = self._token.acquire(timeout=2 * _LONGEST_WAIT)
+        try:
+            yield
+        finally:
+            if held:
+                self._token.release()
 
     def _notify(self) -> None:
         for entry in [entry for entry in self._waiters if entry[0]()]:

@@ -14,7 +14,7 @@ from anypool._chunk import Packed, failed
 from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Replied, WorkerInfo
 from anypool._desk import GRACE, Desk
 from anypool._driver import Driver
-from anypool._errors import WorkerLost
+from anypool._errors import PoolClosed, WorkerLost
 from anypool._helper import helper
 from anypool._result import Result
 from anypool._slot import Cause
@@ -228,7 +228,7 @@ class Engine(Driver):
         self.broken = error
         self.calls.fail(error)
         for lane in list(self.desk.lanes):
-            if isinstance(lane, Stream):
+            if isinstance(lane, Stream) and not lane.finished:
                 lane.fail(error)
 
     def _kill(self, slot: int, verdict: str) -> None:
@@ -318,12 +318,17 @@ class Engine(Driver):
             result.announce()
 
     def close(self) -> None:
-        """End the workers; idempotent."""
-        self.closed = True
-        if self._finalizer is not None:
-            self._finalizer.detach()
-        self.crew.close()
+        """End the workers, and what still waits for them with `PoolClosed`; idempotent."""
         with self.section:
+            if self.closed:
+                return
+            self.closed = True
+            # Other threads may be submitting, mapping and waiting right now.
+            self._break(self.broken or PoolClosed("the pool was closed before this was done"))
             self.desk.slots.clear()
             self.desk.in_flight = 0
             self._notify()
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        with self._no_driver():
+            self.crew.close()

@@ -250,7 +250,7 @@ class Stream:
 
     def wanted(self, room: int, workers: int, waiting: bool) -> int:
         """Items to read for the next chunk; 0 while enough is read, or nothing more will be."""
-        if self._input_done or self._cancelled or (self._halt and self.lowest_error is not None):
+        if self._input_done or self._cancelled or self.broken is not None or self.halted:
             return 0
         size = self.sizer.size(self.read, workers)
         held = self.read - self.consumed + self.undelivered

@@ -148,7 +148,7 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
     result.begin()
     try:
         while not stream.source.ended:
-            engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, len(engine.desk.slots))))
+            engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, max(1, len(engine.desk.slots)))))
     except BaseException:
         engine.end(stream, kill=True)
         raise
