@@ -24,6 +24,7 @@ __all__: list[str] = []
 
 # Workers of one slot that may end one after the other before they have finished anything.
 _MOST_FALSE_STARTS = 5
+_MOST_PACES = 256
 
 
 class Engine(Driver):
@@ -38,6 +39,8 @@ class Engine(Driver):
         self._gathering: dict[Stream, Result[list[object]]] = {}
         self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
+        # Seconds that an item of each function took in its last map.
+        self.paces: dict[object, float] = {}
         self.owner = os.getpid()
         self.past_tasks = 0
         self.closed = False
@@ -130,6 +133,10 @@ class Engine(Driver):
 
     def _drop(self, stream: Stream) -> None:
         stream.cancel()
+        if stream.sizer.per_item is not None:
+            if len(self.paces) >= _MOST_PACES:
+                self.paces.clear()
+            self.paces[stream.job.body.key] = stream.sizer.per_item
         self.desk.remove_lane(stream)
         self.crew.release(stream.job.body)
 

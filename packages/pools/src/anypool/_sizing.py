@@ -14,14 +14,19 @@ _MOST_ITEMS = 1 << 20
 
 
 class Sizer:
-    """Adapts chunks to the measured time and size of items."""
+    """Adapts chunks to the measured time and size of items.
 
-    def __init__(self, fixed: int | None, length: int | None) -> None:
+    `pace` is what an item took in an earlier map, in seconds. It may be wrong for this one, so the first chunks are
+    small, and no more than a worker's even share.
+    """
+
+    def __init__(self, fixed: int | None, length: int | None, pace: float | None = None) -> None:
         self.fixed = fixed
         self.length = length
-        self.per_item: float | None = None
+        self.per_item = pace
         self._bytes_per_item = self._bytes_back = 0.0
         self._largest = 1
+        self._measured = False
 
     def size(self, index: int, workers: int) -> int:
         """Items for a chunk that starts at `index`, for one of so many workers."""
@@ -36,6 +41,8 @@ class Sizer:
         if self.length is not None:
             share = (self.length - index) // (2 * workers)
             items = min(items, max(share, int(_LEAST_SECONDS / per_item)))
+            if not self._measured:
+                items = min(items, -(-self.length // workers))
         return max(items, 1)
 
     def packed(self, items: int, size: int) -> None:
@@ -46,7 +53,10 @@ class Sizer:
         """Learn from a reply of so many bytes; halves the weight of what was known before."""
         self._bytes_back = size / items
         measured = seconds / items
-        self.per_item = measured if self.per_item is None else (self.per_item + measured) / 2
+        # What an earlier map said counts for nothing once this one speaks.
+        known = self.per_item if self._measured else None
+        self.per_item = measured if known is None else (known + measured) / 2
+        self._measured = True
         self._largest = max(self._largest, items)
 
     def expected(self, items: int) -> float:

@@ -46,10 +46,11 @@ def open_stream(
     fixed = options.chunksize
     if (crew.runs_here and options.lazy) or (careful and not crew.reports_items):
         fixed = 1
+    body = crew.body(Calling(f, options.kwargs, options.retry_on))
     job = Job(
         next(_numbers),
         mode,
-        crew.body(Calling(f, options.kwargs, options.retry_on)),
+        body,
         stop=options.halt,
         budget=_BUDGET if fixed is None else float("inf"),
         careful=careful,
@@ -60,7 +61,7 @@ def open_stream(
     stream = Stream(
         job,
         source,
-        Sizer(fixed, length),
+        Sizer(fixed, length, engine.paces.get(body.key)),
         crew.pack,
         ordered=ordered,
         halt=options.halt,

@@ -1,0 +1,49 @@
+"""How many items go into a chunk."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anypool._sizing import BYTES, TARGET_SECONDS, Sizer
+
+lengths = st.none() | st.integers(0, 10_000)
+workers = st.integers(1, 64)
+seconds = st.floats(1e-9, 100)
+
+
+@given(lengths, workers)
+def test_of_an_unknown_function_one_item_is_tried(length: int | None, workers: int) -> None:
+    assert Sizer(None, length).size(0, workers) == 1
+
+
+@given(st.integers(1, 1000), lengths, workers)
+def test_a_fixed_size_is_kept(fixed: int, length: int | None, workers: int) -> None:
+    sizer = Sizer(fixed, length)
+    sizer.ran(fixed, 5.0, 1 << 30)
+    assert sizer.size(0, workers) == fixed
+
+
+@given(seconds, workers)
+def test_a_chunk_takes_the_target_time_or_is_one_item(per_item: float, workers: int) -> None:
+    sizer = Sizer(None, None)
+    for _ in range(50):
+        items = sizer.size(0, workers)
+        sizer.ran(items, items * per_item, items)
+    assert items == 1 or items * per_item <= TARGET_SECONDS * 1.001
+    assert items <= BYTES
+
+
+@given(seconds, st.integers(1, 10_000), workers)
+def test_what_an_earlier_map_took_never_costs_a_worker_its_share(pace: float, length: int, workers: int) -> None:
+    assert Sizer(None, length, pace).size(0, workers) <= -(-length // workers)
+
+
+@given(seconds, seconds, lengths, workers)
+def test_what_an_earlier_map_took_is_forgotten_once_this_one_is_measured(
+    pace: float, per_item: float, length: int | None, workers: int
+) -> None:
+    seeded, fresh = Sizer(None, length, pace), Sizer(None, length)
+    for sizer in (seeded, fresh):
+        sizer.ran(1, per_item, 10)
+    assert seeded.size(1, workers) == fresh.size(1, workers)
