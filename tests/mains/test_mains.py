@@ -76,6 +76,26 @@ def test_a_script_without_a_guard(launcher: str, tmp_path: Path) -> None:
     assert run([sys.executable, "script.py"], tmp_path).splitlines() == EXPECTED
 
 
+INITIALIZER = """\
+from anypool import get_pool
+table = None
+seen = {}
+def load(size):
+    global table
+    table = list(range(size))
+    seen["size"] = size
+def look(x):
+    return table[x], seen["size"]
+with get_pool("LAUNCHER", initializer=load, initargs=(5,)) as pool:
+    print(pool.map(look, [1, 4]), pool.pipe(lambda: sum(table)))
+"""
+
+
+def test_what_an_initializer_sets_in_a_script_is_there_for_its_functions(launcher: str, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(INITIALIZER.replace("LAUNCHER", launcher))
+    assert run([sys.executable, "script.py"], tmp_path).splitlines() == ["[(1, 5), (4, 5)] 10"]
+
+
 def test_a_command_line(launcher: str, tmp_path: Path) -> None:
     assert run([sys.executable, "-c", program(launcher)], tmp_path).splitlines() == EXPECTED
 

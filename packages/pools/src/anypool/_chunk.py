@@ -59,7 +59,7 @@ class Body:
 
 
 class Job:
-    """What all chunks of one map share.
+    """What all chunks of one map share; number 0 is that of single calls.
 
     `stop`: nothing after the first exception of a chunk is run. `budget`: seconds after which a worker sends home what
     is done and leaves the rest. `careful`: each outcome is sent at once, so that it's always known which item runs.

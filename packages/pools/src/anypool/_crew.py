@@ -63,11 +63,14 @@ Event = Replied | Ready | Begun | Needed | Lost | Gained | Failed
 
 
 class WorkerInfo(NamedTuple):
-    """One worker: `name`, `host`, `pid`, `tasks` done, `busy` seconds spent in them, `state` idle or busy."""
+    """One worker: `name`, `host`, `pid`, `tasks` done, `busy` seconds spent in them, `state` idle or busy.
+
+    `pid` is None until the process has started, and where it isn't known which one serves.
+    """
 
     name: str
     host: str
-    pid: int
+    pid: int | None
     tasks: int
     busy: float
     state: str

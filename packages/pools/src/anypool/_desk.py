@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from anypool._chunk import Chunk, Lane, Mode, Outcomes, failed
+from anypool._chunk import Chunk, Lane, Outcomes, failed
 from anypool._errors import TaskTimeout, WorkerLost
 from anypool._slot import Cause, Flight, Slot
 
@@ -236,7 +236,7 @@ class Desk:
     @staticmethod
     def _timed_out(rest: Chunk) -> None:
         seconds = rest.job.timeout
-        error = TaskTimeout(f"item {rest.first} ran longer than timeout={seconds:g} s and was stopped")
+        error = TaskTimeout(f"item {rest.first} ran longer than timeout={seconds:g} s and was given up")
         outcome = failed(error)
         outcome.errors[0] = issubclass(TaskTimeout, rest.job.body.calling.retry_on)
         rest.lane.settle(rest, 0, outcome)
@@ -364,7 +364,7 @@ class Desk:
 
 def worker_lost(chunk: Chunk, at: int, cause: Cause, tried: str) -> WorkerLost:
     """The error of one item."""
-    item = None if chunk.job.mode is Mode.CALL else chunk.first + at
+    item = chunk.first + at if chunk.job.number else None
     what = "a call" if item is None else f"item {item}"
     where = f" on {cause.host}" if cause.host else ""
     tail = f"\nlast lines of its stderr:\n{cause.stderr}" if cause.stderr else ""

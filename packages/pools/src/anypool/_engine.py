@@ -141,7 +141,11 @@ class Engine(Driver):
         self.crew.release(stream.job.body)
 
     def stop_call(self, result: Result[Any]) -> bool:
-        """Kill the worker that runs a call; what else it had runs again."""
+        """Kill the worker that runs a call, or those that run a map; what else they had runs again."""
+        for stream in [stream for stream, whole in list(self._gathering.items()) if whole is result]:
+            self.end(stream, kill=True)
+            result.settle(failed(WorkerLost("the map was stopped by kill()", cause="killed")), 0)
+            return True
         with self.section:
             for slot in self.desk.slots.values():
                 chunk = slot.flights[0].chunk if slot.flights else None
@@ -280,7 +284,7 @@ class Engine(Driver):
         with self.section:
             slots = [(slot, self.crew.identify(slot.number)) for slot in self.desk.slots.values()]
         return [
-            WorkerInfo(name, host, pid, slot.tasks, slot.busy, "busy" if slot.flights else "idle")
+            WorkerInfo(name, host, pid or None, slot.tasks, slot.busy, "busy" if slot.flights else "idle")
             for slot, (name, host, pid) in slots
         ]
 

@@ -43,7 +43,7 @@ class PlanError(AnypoolError, ValueError):
 
 
 class TaskTimeout(AnypoolError, TimeoutError):
-    """A task ran longer than `timeout=`, and was stopped."""
+    """A task ran longer than `timeout=`, and was given up: its worker was replaced, or its thread left behind."""
 
 
 class WorkerLost(AnypoolError, BrokenExecutor):

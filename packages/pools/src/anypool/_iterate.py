@@ -130,8 +130,10 @@ class Batches:
         if not self._over:
             self._over = True
             self._engine.end(self._stream, kill)
+            self._stream.source.close()
 
     def __del__(self) -> None:
         # Collection may strike inside the engine's own section, so the engine is only told.
         if not getattr(self, "_over", True):
             self._engine.forgotten.append(self._stream)
+            self._stream.source.close()

@@ -164,6 +164,10 @@ class Result(Future[T], Generic[T]):
 
     get = result
 
+    def __repr__(self) -> str:
+        # The base's shows the type of a value that may not be here yet.
+        return f"<anypool.Result at {id(self):#x}, {self._state.lower().replace('_', ' ')}>"
+
     def ready(self) -> bool:
         """Whether there is an outcome."""
         return self._state in _ENDED

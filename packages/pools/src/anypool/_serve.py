@@ -105,7 +105,8 @@ class Failure(NamedTuple):
             if isinstance(error, BaseException):
                 error.__cause__ = RemoteTraceback(self.traceback)
                 return error
-        rebuilt = RemoteError(f"{self.type_name}: {self.message}", self.type_name, self.traceback)
+        text = f"{self.type_name}: {self.message}" if self.message else self.type_name
+        rebuilt = RemoteError(text, self.type_name, self.traceback)
         rebuilt.__cause__ = RemoteTraceback(self.traceback)
         return rebuilt
 
@@ -140,13 +141,32 @@ def _survives(error: BaseException) -> bytes | None:
     # Exceptions that pickle here may still fail to load there (a two-argument __init__), so it's tried here.
     if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
         return None
-    try:
-        frames = dumps(error, oob=1 << 62)
-        if type(loads(frames)) is type(error):
-            return frames.header
-    except Exception:  # noqa: BLE001 - it's described instead
-        pass
+    for form in (error, _Uninitialised(error)):
+        try:
+            frames = dumps(form, oob=1 << 62)
+            if type(loads(frames)) is type(error):
+                return frames.header
+        except Exception:  # noqa: BLE001, S112 - the next form, or it's described instead
+            continue
     return None
+
+
+class _Uninitialised:
+    """Pickles as an exception that is rebuilt without its own `__init__`, which may not take `args`."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        error = self._error
+        return _rebuilt, (type(error), error.args, vars(error))
+
+
+def _rebuilt(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(state)
+    return error
 
 
 class Server:
@@ -272,7 +292,7 @@ def _refused(values: list[Any]) -> dict[int, Exception]:
     refused: dict[int, Exception] = {}
     for at, value in enumerate(values):
         try:
-            dumps(value)
+            dumps((value,), names=("result",))
         except Exception as error:  # noqa: BLE001 - this is the question
             refused[at] = error
     return refused

@@ -58,6 +58,10 @@ class Input:
         self.ended = False
         self.error: Exception | None = None
 
+    def close(self) -> None:
+        """Let go of the iterables: a generator that nobody else holds ends now, and runs what it has to."""
+        self.ended, self._sequence, self._rows = True, None, iter(())
+
     def read(self, count: int) -> tuple[int, Any]:
         """Up to `count` items, as the payload of a chunk; what an iterable raises ends the input, in its place."""
         if self._sequence is not None:

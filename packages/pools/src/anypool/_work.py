@@ -40,6 +40,7 @@ def open_stream(
     if not iterables:
         raise TypeError("a map needs at least one iterable")
     crew = engine.crew
+    _check_iterables(iterables)
     length = _shortest(iterables)
     source = Input(mode, iterables, options.strict)
     careful = options.timeout is not None or options.lost_retries == 0
@@ -70,6 +71,13 @@ def open_stream(
     )
     engine.open(stream)
     return stream
+
+
+def _check_iterables(iterables: tuple[Any, ...]) -> None:
+    """Say what is meant by a number where the standard pools take a chunk size."""
+    for at, iterable in enumerate(iterables[1:], 2):
+        if isinstance(iterable, int):
+            raise TypeError(f"iterable {at} is {iterable!r}; a chunk size is given by keyword, chunksize={iterable!r}")
 
 
 def _shortest(iterables: tuple[Any, ...]) -> int | None:

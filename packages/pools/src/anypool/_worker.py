@@ -14,7 +14,7 @@ from anypool._segments import Arena, Mappings
 from anypool._serve import Server, describe
 from anypool._watch import Watch
 from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
-from anypool_serialize import dumps, loads
+from anypool_serialize import dumps, initialize, loads
 
 __all__: list[str] = []
 
@@ -93,7 +93,7 @@ class _Worker:
         if message.parts:
             try:
                 initializer, initargs = loads(cast("bytes", message.parts[0]))
-                initializer(*initargs)
+                initialize(initializer, initargs)
             except BaseException as error:  # noqa: BLE001 - the owner raises it
                 hello.parts = [dumps(describe(error)).header]
         self._write(hello)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._digest import digest
     from ._explain import Explanation, explain
     from ._files import dump, load
+    from ._initialize import initialize
 
 __all__ = [
     "AnypoolError",
@@ -26,6 +27,7 @@ __all__ = [
     "dump",
     "dumps",
     "explain",
+    "initialize",
     "load",
     "loads",
     "pickles",
@@ -40,6 +42,7 @@ _LATER = {
     "digest": "_digest",
     "dump": "_files",
     "explain": "_explain",
+    "initialize": "_initialize",
     "load": "_files",
 }
 

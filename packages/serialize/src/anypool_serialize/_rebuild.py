@@ -6,7 +6,7 @@ import builtins
 import sys
 import types
 
-from . import _tracking
+from . import _initialize, _tracking
 from ._errors import AnypoolError
 
 # Importing `typing` would take longer than all the rest of the package.
@@ -65,6 +65,7 @@ def set_function(func: types.FunctionType, state: FunctionState) -> None:
         func.__dict__.update(attributes)
     if namespace:
         func.__globals__.update(namespace)
+    _initialize.apply_to(func.__globals__)
     for target, value in cells or ():
         target.cell_contents = value
     for name, value in (slots or {}).items():

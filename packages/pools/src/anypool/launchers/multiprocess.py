@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from anypool._errors import LauncherUnavailable, Unserializable, WorkerLost
 from anypool._launcher import Launcher, ProcessOptions
-from anypool_serialize import dumps, loads
+from anypool_serialize import dumps, initialize, loads
 
 __all__ = ["Multiprocess"]
 
@@ -115,7 +115,7 @@ def _begin(setup: bytes, key: bytes) -> None:
         if folder is not None:
             os.chdir(folder)
         if initializer is not None:
-            initializer(*initargs)
+            initialize(initializer, initargs)
     except BaseException as error:  # noqa: BLE001 - raised by each task that comes here
         _failure = error
 
