@@ -45,6 +45,15 @@ def agent_of(pool: Pool) -> int:
     return agent
 
 
+def kill_agent(agent: int) -> None:
+    """Kill an agent and wait for its end, so that the next one seen is another."""
+    os.kill(agent, signal.SIGKILL)
+    limit = time.monotonic() + 10
+    while agent in agents_here():
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+
+
 class Killer(threading.Thread):
     """Kills so many of a pool's workers, at random moments."""
 
@@ -177,13 +186,22 @@ def test_when_the_agent_is_killed_the_map_ends_right(turns: int) -> None:
 
     with get_pool("process:2") as pool:
         for _ in range(turns):
-            agent = agent_of(pool)
-            threading.Timer(0.05, os.kill, (agent, signal.SIGKILL)).start()
+            killer = threading.Timer(0.05, kill_agent, [agent_of(pool)])
+            killer.start()
             assert pool.map(work, range(300)) == list(range(1, 301))
-        os.kill(agent_of(pool), signal.SIGKILL)
+            killer.join(10)
+        kill_agent(agent_of(pool))
         assert pool.pipe(abs, -1) == 1
-        os.kill(agent_of(pool), signal.SIGKILL)
+        kill_agent(agent_of(pool))
         assert pool.submit(abs, -1).result(10) == 1
+
+
+def test_an_agent_that_is_killed_before_it_answers_is_started_again() -> None:
+    for _ in range(5):
+        with get_pool("process:2") as pool:
+            for agent in agents_here():
+                os.kill(agent, signal.SIGKILL)
+            assert pool.map(abs, range(-100, 0)) == list(range(100, 0, -1))
 
 
 def test_a_stopped_worker_is_not_declared_dead(wait_until) -> None:
