@@ -62,8 +62,11 @@ INTERRUPTED = """
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("launcher", ["serial", "thread:2", "process:2"])
-@pytest.mark.parametrize("interrupts", [200])
+@pytest.mark.parametrize(
+    "launcher, interrupts",
+    # On multiprocess each one costs the start of new interpreters.
+    [("serial", 200), ("thread:2", 200), ("process:2", 200), ("multiprocess:2", 20)],
+)
 def test_ctrl_c_is_raised_once_in_time_and_leaves_the_pool_right(launcher: str, interrupts: int, start_script) -> None:
     moments = random.Random(7)
     script = start_script(INTERRUPTED, launcher, str(interrupts))

@@ -77,7 +77,7 @@ def test_a_worker_that_ends_is_retried_twice_and_then_named(launcher: str, end, 
         assert "(3 attempts)" in str(outcomes[4])
 
 
-@pytest.mark.parametrize("launcher", ["process:2"])
+@pytest.mark.parametrize("launcher", OTHER_PROCESSES)
 def test_retries_of_zero_begin_nothing_twice(launcher: str, tmp_path) -> None:
     def note(number):
         with open(tmp_path / str(number), "a") as file:
@@ -88,16 +88,20 @@ def test_retries_of_zero_begin_nothing_twice(launcher: str, tmp_path) -> None:
 
     with get_pool(launcher) as pool:
         outcomes = pool.map(note, range(20), retries=0, on_error="return")
-    for number, outcome in enumerate(outcomes):
-        assert (tmp_path / str(number)).exists() or isinstance(outcome, WorkerLost)
-        assert not (tmp_path / str(number)).exists() or (tmp_path / str(number)).read_text() == "x"
-        if number % 7 == 3:
-            assert isinstance(outcome, WorkerLost)
-            assert outcome.begun
+    lost = [number for number in range(20) if isinstance(outcomes[number], WorkerLost)]
+    assert all(outcomes[number].begun for number in lost)
+    assert set(lost) >= {3, 10, 17}
     if launcher == "process:2":
-        assert [outcome for outcome in outcomes if not isinstance(outcome, WorkerLost)] == [
-            number for number in range(20) if number % 7 != 3
-        ]
+        # A standard executor breaks as a whole: what runs beside an item that ends its worker is lost with it.
+        assert lost == [3, 10, 17]
+    for number in range(20):
+        if number in lost:
+            # It may have been ended in the middle of its writing.
+            noted = tmp_path / str(number)
+            assert not noted.exists() or noted.read_text() in ("", "x")
+        else:
+            assert outcomes[number] == number
+            assert (tmp_path / str(number)).read_text() == "x"
 
 
 def test_an_item_that_fails_is_tried_as_often_as_asked(launcher: str, tmp_path) -> None:
@@ -121,9 +125,8 @@ def test_an_item_that_fails_is_tried_as_often_as_asked(launcher: str, tmp_path) 
 
 def test_a_task_past_its_timeout_is_stopped_and_costs_only_itself(launcher: str, within) -> None:
     with get_pool(launcher) as pool:
-        stuck = 3 if launcher.startswith(("serial", "thread", "multi")) else 100
-        # A foreign executor can't tell the start of a task from that of its first worker.
-        pool.map(nap, [0.1] * 4, chunksize=1)
+        # What can't be killed ends by itself.
+        stuck = 3 if launcher in ("serial", "thread:2") else 100
         with within(12):
             outcomes = pool.map(nap, [0, stuck, 0.01], timeout=0.3, on_error="return")
             assert outcomes[0] == 0

@@ -222,7 +222,7 @@ class Desk:
         verdict, slot.verdict = slot.verdict, None
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
-            unbegun = flight.chunk.careful and self._reports_items and flight.begun is None
+            unbegun = flight.begun is None and (flight.chunk.careful or not self._reports_items)
             if at > 0 or not slot.ready or unbegun:
                 rest.lane.give_back(rest)
             elif verdict == "timeout":

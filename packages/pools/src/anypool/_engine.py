@@ -195,8 +195,8 @@ class Engine(Driver):
         match event:
             case Ready(slot):
                 self.desk.ready(slot)
-            case Begun(slot, seq):
-                self.desk.begun(slot, seq, now)
+            case Begun(slot, seq, at):
+                self.desk.begun(slot, seq, now if at is None else at)
             case Needed(slot, seq):
                 flight = self.desk.needs(slot, seq)
                 if flight is not None:
