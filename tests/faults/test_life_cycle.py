@@ -163,6 +163,25 @@ def test_a_signal_cuts_the_wait_at_exit_short(launcher: str, number: int, start_
     wait_until(lambda: not script.descendants(), 3)
 
 
+@pytest.mark.parametrize("launcher", ASYNCHRONOUS)
+def test_what_an_interrupted_script_started_is_not_waited_for(launcher: str, start_script, wait_until, within) -> None:
+    script = start_script(
+        """
+        import sys, time
+        from anypool import get_pool
+        pool = get_pool(sys.argv[1])
+        results = [pool.submit(time.sleep, 100) for _ in range(4)]
+        print("ready")
+        raise KeyboardInterrupt
+        """,
+        launcher,
+    )
+    script.line()
+    with within(13):
+        script.finish()
+    wait_until(lambda: not script.descendants(), 3)
+
+
 def test_sigterm_keeps_its_default_disposition(launcher: str, start_script, wait_until) -> None:
     script = start_script(
         """

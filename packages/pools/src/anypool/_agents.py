@@ -163,6 +163,11 @@ def adopt(door: int) -> None:
     _door_key = _key_of(os.environ)
 
 
+def inside() -> bool:
+    """Whether this process is a worker of an agent."""
+    return _door is not None
+
+
 def open_control(env: Mapping[str, str] | None = None, entry: str = _ENTRY) -> Control:
     """A new control socket to this process' agent, which is started if there is none.
 
