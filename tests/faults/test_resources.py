@@ -32,6 +32,7 @@ def test_ten_thousand_small_maps_leave_memory_and_descriptors_flat() -> None:
         for number in range(300):
             assert pool.map(abs, [-number, 1, 2]) == [number, 1, 2]
             pool.map(partial(operator.add, number), [1])
+            next(pool.imap(abs, itertools.count(-number)))
         workers = [worker.pid for worker in pool.workers()]
         before = resident_kilobytes()
         before_workers = [resident_kilobytes(pid) for pid in workers]
