@@ -102,9 +102,12 @@ def test_an_exception_that_cannot_travel_is_described(pool: Pool, launcher: str,
     assert pool.map(abs, [-1]) == [1]
 
 
-def test_what_cannot_be_sent_is_refused_with_the_path_to_it(pool: Pool, launcher: str) -> None:
-    if launcher.startswith(("serial", "thread")):
-        pytest.skip("arguments pass by reference")
+OTHER_PROCESSES = pytest.mark.parametrize("launcher", ["process:2", "multiprocess:2"], indirect=True, scope="module")
+THIS_PROCESS = pytest.mark.parametrize("launcher", ["serial", "thread:2"], indirect=True, scope="module")
+
+
+@OTHER_PROCESSES
+def test_what_cannot_be_sent_is_refused_with_the_path_to_it(pool: Pool) -> None:
     with socket.socket() as culprit:
         holder = {"inner": [culprit]}
         outcomes: list[Any] = pool.map(lambda x: type(x).__name__, [1, holder, 3], on_error="return")
@@ -120,9 +123,17 @@ def test_what_cannot_be_sent_is_refused_with_the_path_to_it(pool: Pool, launcher
     assert pool.map(abs, [-1]) == [1]
 
 
-def test_a_result_that_cannot_be_sent_is_that_items_error(pool: Pool, launcher: str) -> None:
-    if launcher.startswith(("serial", "thread")):
-        pytest.skip("results pass by reference")
+@THIS_PROCESS
+def test_what_passes_by_reference_need_not_be_fit_for_sending(pool: Pool) -> None:
+    with socket.socket() as culprit:
+        assert pool.map(lambda x: x is culprit, [1, culprit, 3]) == [False, True, False]
+        assert pool.pipe(lambda: culprit) is culprit
+        assert pool.submit(id, culprit).result(10) == id(culprit)
+    assert list(pool.pipe(iter_of, 1)) == [1]
+
+
+@OTHER_PROCESSES
+def test_a_result_that_cannot_be_sent_is_that_items_error(pool: Pool) -> None:
     outcomes = pool.map(lambda x: iter_of(x) if x == 1 else x, range(3), on_error="return")
     assert [outcomes[0], outcomes[2]] == [0, 2]
     assert isinstance(outcomes[1], Unserializable)
@@ -130,10 +141,9 @@ def test_a_result_that_cannot_be_sent_is_that_items_error(pool: Pool, launcher: 
         pool.pipe(iter_of, 1)
 
 
+@OTHER_PROCESSES
 @pytest.mark.parametrize("how", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: os._exit(3)])
-def test_a_worker_that_dies_names_its_task(pool: Pool, launcher: str, how) -> None:
-    if launcher.startswith(("serial", "thread")):
-        pytest.skip("the task would end the tests")
+def test_a_worker_that_dies_names_its_task(pool: Pool, how) -> None:
     with pytest.raises(WorkerLost) as lost:
         pool.map(lambda x: how() if x == 3 else x, range(6))
     assert lost.value.item == 3

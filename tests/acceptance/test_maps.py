@@ -198,8 +198,6 @@ def test_random_numbers_differ_from_task_to_task(launcher: str) -> None:
 
 
 def test_numpy_random_numbers_differ_from_task_to_task(launcher: str) -> None:
-    pytest.importorskip("numpy")
-
     def draw(_):
         import numpy as np
 

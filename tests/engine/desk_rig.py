@@ -57,7 +57,9 @@ class Rig:
         self.count, self.failing = count, set(failing)
         self.now = 0.0
         self.began: dict[int, int] = {}
+        # By item: how often its worker died while it ran, by its own fault, and for other reasons.
         self.deaths: dict[int, int] = {}
+        self.losses: dict[int, int] = {}
         self.seen: list[tuple[int | None, Any]] = []
         self.desk = Desk(quota, reports_items)
         self.workers = {number: Worker() for number in range(workers)}
@@ -147,7 +149,9 @@ class Rig:
             if flight.chunk.careful and not worker.told_begun:
                 self.desk.begun(number, flight.seq, self.now)
             self.began[index] = self.began.get(index, 0) + 1
-            self.deaths[index] = self.deaths.get(index, 0) + 1
+            own = cause.own and self.desk.slots[number].verdict is None
+            met = self.deaths if own else self.losses
+            met[index] = met.get(index, 0) + 1
         self.workers[number] = Worker()
         self.desk.lost(number, cause)
         self.desk.renewed(number)

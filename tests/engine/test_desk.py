@@ -47,6 +47,20 @@ def test_the_same_with_a_quota_for_each_worker(count, workers, chunksize, quota,
 
 
 @EXAMPLES
+@given(sizes, pools, chunk_sizes, st.sampled_from([None, 1, 2]), steps)
+def test_only_an_item_that_met_more_deaths_than_allowed_is_lost(count, workers, chunksize, retries, script) -> None:
+    rig = Rig(count, workers, chunksize=chunksize, retries=retries)
+    play(rig, script)
+    rig.check_complete()
+    allowed = 2 if retries is None else retries
+    for _, error in rig.seen:
+        if isinstance(error, WorkerLost):
+            assert error.item is not None
+            # Losses that are nobody's fault are free five times.
+            assert rig.deaths.get(error.item, 0) > allowed or rig.losses.get(error.item, 0) > 5
+
+
+@EXAMPLES
 @given(sizes, pools, chunk_sizes, st.integers(0, 40), steps)
 def test_an_item_that_kills_every_worker_is_the_only_one_lost(count, workers, chunksize, culprit, script) -> None:
     rig = Rig(count, workers, chunksize=chunksize)

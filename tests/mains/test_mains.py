@@ -259,8 +259,6 @@ finally:
 
 
 def test_a_notebook(launcher: str, tmp_path: Path) -> None:
-    pytest.importorskip("ipykernel")
-    pytest.importorskip("jupyter_client")
     # The client leaves an event loop in its process, so it gets one of its own.
     done = subprocess.run(
         [sys.executable, "-c", NOTEBOOK],

@@ -9,7 +9,9 @@ import pickle
 import threading
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
+import numpy as np
 import pytest
 
 from anypool import _linux, _segments
@@ -54,13 +56,12 @@ def test_what_is_put_is_seen(size: int) -> None:
 
 
 def test_any_contiguous_buffer_can_be_put() -> None:
-    numpy = pytest.importorskip("numpy")
-    array = numpy.arange(5000, dtype="f8").reshape(50, 100)
+    array: Any = np.arange(5000, dtype="f8").reshape(50, 100)
     arena = Arena(MB)
     ref = arena.put(pickle.PickleBuffer(array).raw())
     assert ref is not None
     view = Mappings().view(ref)
-    assert (numpy.frombuffer(view).reshape(50, 100) == array).all()
+    assert (np.frombuffer(view).reshape(50, 100) == array).all()
 
 
 @pytest.mark.parametrize("size", [1, 4096, 4097, 65536, 65537, 5 * MB, 8 * MB + 1, 100 * MB])
@@ -143,9 +144,8 @@ def test_a_slot_comes_back_when_nothing_uses_it() -> None:
 
 
 def test_an_array_over_a_view_holds_its_slot() -> None:
-    numpy = pytest.importorskip("numpy")
     arena, mappings = Arena(MB), Mappings()
-    array = numpy.frombuffer(mappings.view(put(arena, b"a" * PAGE)), dtype="u1")
+    array = np.frombuffer(mappings.view(put(arena, b"a" * PAGE)), dtype="u1")
     slice_of_it = array[100:200].reshape(10, 10)
     del array
     assert mappings.collect() == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+collect_ignore = [] if sys.version_info >= (3, 12) else ["test_type_syntax.py"]
 
 
 def run(command: list[str], cwd: Path | None = None, stdin: str | None = None) -> str:

@@ -1,10 +1,4 @@
-"""The syntax for type parameters of Python 3.12."""
-
-import sys
-
-import pytest
-
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="syntax of Python 3.12")
+"""The syntax for type parameters, which Python has from 3.12 on; `conftest` leaves this file out before."""
 
 PROGRAM = """
 import dataclasses

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import partial
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 from anypool._chunk import Body, Calling, Mode
-from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
+from anypool._crew import Begun, Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
 from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
 from anypool._serve import serve, unpack_reply
@@ -24,11 +26,22 @@ _CLOSE_SECONDS = 10.0
 _MOST_BREAKS = 12
 
 
+class _Trip(NamedTuple):
+    """A chunk that the executor has, if it has `taken` it; `watched`: it can say when it began."""
+
+    slot: int
+    seq: int
+    taken: bool
+    watched: bool
+
+
 class ExecutorCrew:
     """Virtual slots over an executor made by `launch`; when it breaks, it is made anew.
 
     A running call can't be ended: a slot whose task is given up comes back when its future ends. Nor can it be told
-    which worker broke an executor, so a chunk is blamed only if it was alone.
+    which worker broke an executor, so a chunk is blamed only if it was alone. An executor may offer more than the
+    standard asks: `kill_workers()` ends them and returns when they are gone, `resize(workers)`, and with
+    `submit_watched(f, *args)` instead of `submit` `begun(future)` tells since when (monotonic) a call has been running.
     """
 
     polled = False
@@ -39,14 +52,20 @@ class ExecutorCrew:
     def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
         self.kind = kind
         self._executor, self._launch, self._workers = executor, launch, workers
-        self._generation = self._breaks = 0
-        self._warm = False
+        self._breaks = 0
+        self._warm = self._closed = False
         self._owner = os.getpid()
-        self._culprits: dict[int, bool] = {}
+        self._slots: set[int] = set()
+        # Slots that take nothing: until their loss is told; until a call that was given up ends.
+        self._falling: set[int] = set()
+        self._away: set[int] = set()
+        # Slots whose worker is to be ended.
         self._doomed: set[int] = set()
-        self._flying: dict[Future[Any], int] = {}
-        self._generations: dict[int, int] = {}
+        # What the current executor has. Whoever holds the lock may not ask for the engine's.
+        self._trips: dict[Future[Any], _Trip] = {}
+        self._watched = 0
         self._lock = threading.Lock()
+        self._aside = _Aside()
         self._deliver: Callable[[list[Event]], None] = lambda _: None
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
@@ -69,79 +88,150 @@ class ExecutorCrew:
         body = named_body(f) or self.body(Calling(f))
         return body, *pack_arguments(args, kwargs)
 
+    # Chunks go out.
+
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Submit the chunk; the thread that completes its future delivers the reply."""
-        with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
-        self._warm = True
-        data = b"".join(encode(run_message(slot, flight, with_body, careful=False)))
-        generation = self._generation
-        try:
-            future = self._executor.submit(serve, data)
-        except RuntimeError as error:  # Broken, or shut down by its owner.
-            future = Future()
-            future.set_exception(error)
-        flight.begun = flight.sent
         with self._lock:
-            self._flying[future] = slot
+            future = self._submit(slot, flight, with_body)
+        if future is None:
+            return
         sender = threading.get_ident()
 
         def ended(future: Future[Any]) -> None:
             # A future that is done already calls back at once, in the thread that holds the engine's lock; one that
             # fails with its executor, in a thread that holds the executor's.
             if (sending and threading.get_ident() == sender) or future.cancelled() or future.exception() is not None:
-                _aside(lambda: self._done(slot, flight, generation, future))
+                self._aside.call(partial(self._done, future))
             else:
-                self._done(slot, flight, generation, future)
+                self._done(future)
 
         sending = True
         future.add_done_callback(ended)
         sending = False
 
-    def _done(self, slot: int, flight: Flight, generation: int, future: Future[Any]) -> None:
+    def _submit(self, slot: int, flight: Flight, with_body: bool) -> Future[Any] | None:
+        if slot in self._falling or self._breaks >= _MOST_BREAKS:
+            return None  # With the loss of its slot, which is about to be told, this chunk goes back.
+        executor = self._executor
+        with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
+        data = b"".join(encode(run_message(slot, flight, with_body, careful=False)))
+        watch = getattr(executor, "submit_watched", None) if flight.chunk.careful else None
+        try:
+            future: Future[Any] = (watch or executor.submit)(serve, data)
+        except (RuntimeError, OSError) as error:  # Broken while nobody looked, shut down by its owner, out of means.
+            future, flight.begun = Future(), None
+            self._trips[future] = _Trip(slot, flight.seq, taken=False, watched=False)
+            self._aside.call(partial(self._refused, executor, error))
+            return None
+        self._warm = True
+        self._trips[future] = _Trip(slot, flight.seq, taken=True, watched=watch is not None)
+        self._watched += watch is not None
+        flight.begun = None if watch is not None else flight.sent
+        return future
+
+    def _refused(self, executor: Executor, error: BaseException) -> None:
         with self._lock:
-            alone = len(self._flying) == 1
-            stale = self._flying.pop(future) != slot or generation < self._generations[slot]
-        if stale:
-            return
+            if executor is self._executor:
+                self._replace(error)
+
+    # What became of them.
+
+    def _done(self, future: Future[Any]) -> None:
         try:
             (message,) = Decoder().feed(future.result(0))
         except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever the engine failed with ends this chunk
-            self._broken(slot, generation, error, alone)
+            self._failed(future, error)
+            return
+        with self._lock:
+            trip = self._forget(future)
+            if trip is not None and trip.watched:
+                # Lest what it told fills the pipe that it came through.
+                _begun(self._executor, {future: trip})
+        if trip is None:
             return
         self._breaks = 0
         if message.kind == Kind.NEED:
-            self._deliver([Needed(slot, message.seq)])
+            self._deliver([Needed(trip.slot, message.seq)])
         else:
-            self._deliver([Replied(slot, flight.seq, unpack_reply(message, _no_segments))])
+            self._deliver([Replied(trip.slot, trip.seq, unpack_reply(message, _no_segments))])
 
-    def _broken(self, slot: int, generation: int, error: BaseException, alone: bool) -> None:
+    def _forget(self, future: Future[Any]) -> _Trip | None:
+        trip = self._trips.pop(future, None)
+        if trip is not None and trip.watched:
+            self._watched -= 1
+        return trip
+
+    def _failed(self, future: Future[Any], error: BaseException) -> None:
+        """A call failed: with its executor, or by itself."""
         with self._lock:
-            # The first to fail knows whether it was alone; those that fail with it see fewer and fewer others.
-            alone = self._culprits.setdefault(generation, alone)
-            if generation == self._generation and not isinstance(error, CancelledError):
-                self._generation += 1
-                self._breaks += 1
-                self._warm = False
-                _aside(partial(self._executor.shutdown, wait=False))
-                if self._breaks < _MOST_BREAKS:
-                    self._executor = self._launch()
-            self._generations[slot] = self._generation
-        text = f"{type(error).__name__}: {error}"
-        if self._breaks >= _MOST_BREAKS:
-            failure = WorkerLost(f"launcher {self.kind!r} broke {_MOST_BREAKS} times in a row: {text}", cause=text)
-            failure.__cause__ = error
-            self._deliver([Failed(failure)])
+            trip = self._trips.get(future)
+            if trip is None:
+                return
+            if isinstance(error, BrokenExecutor) and not isinstance(error, WorkerLost):
+                self._replace(error)
+                return
+            self._breaks += 1
+            alone = len(self._trips) == 1 and not isinstance(error, CancelledError)
+            for other in [other for other, its in self._trips.items() if its.slot == trip.slot]:
+                self._forget(other)
+            self._falling.add(trip.slot)
+        if self._breaks >= _MOST_BREAKS or getattr(error, "cause", "") == "initializer":
+            self._give_up(error)
         else:
-            cause = Cause(text, own=alone, worker=f"{self.kind}-{slot}", host=os.uname().nodename)
-            self._deliver([Lost(slot, cause)])
+            self._deliver([self._loss(trip.slot, _words(error), alone)])
+
+    def _replace(self, error: BaseException | None) -> None:
+        """Go on with an executor made anew; what the old one had is lost. The lock is held.
+
+        The old one's futures are not waited for: a worker killed in the middle of a message leaves it waiting for ever.
+        """
+        old, trips = self._executor, self._trips
+        slots = sorted({trip.slot for trip in trips.values()} | self._doomed)
+        self._trips, self._watched = {}, 0
+        self._falling.update(slots)
+        self._doomed.clear()
+        own = error is not None and sum(trip.taken for trip in trips.values()) == 1
+        self._breaks += error is not None
+        if self._breaks < _MOST_BREAKS and not self._closed:
+            self._executor, self._warm = self._launch(), False
+        self._aside.call(
+            partial(self._bury, old, trips, error, [self._loss(slot, _words(error), own) for slot in slots])
+        )
+
+    def _bury(
+        self, old: Executor, trips: dict[Future[Any], _Trip], error: BaseException | None, losses: list[Event]
+    ) -> None:
+        """End what is left of an executor, and only then tell what was lost: no item may run twice at a time."""
+        if (kill := getattr(old, "kill_workers", None)) is not None:
+            kill()
+        old.shutdown(wait=False)
+        if error is not None and self._breaks >= _MOST_BREAKS:
+            self._give_up(error)
+        else:
+            self._deliver([*_begun(old, trips), *losses])
+
+    def _give_up(self, error: BaseException) -> None:
+        text = _words(error)
+        failure = WorkerLost(f"launcher {self.kind!r} broke {self._breaks} times in a row: {text}", cause=text)
+        if getattr(error, "cause", "") == "initializer":
+            failure = WorkerLost(str(error), cause="initializer")
+        failure.__cause__ = error
+        self._deliver([Failed(failure)])
+
+    def _loss(self, slot: int, text: str, own: bool) -> Event:
+        return Lost(slot, Cause(text, own=own, worker=f"{self.kind}-{slot}", host=os.uname().nodename))
 
     def recall(self, slot: int) -> list[int]:
         """Nothing waits for one worker only: the executor gives what it has queued to whichever is free."""
         return []
 
     def poll(self, timeout: float) -> list[Event]:
-        """Futures deliver by themselves."""
-        return []
+        """Which of the watched calls have begun; all else is delivered."""
+        if not self._watched:
+            return []
+        with self._lock:
+            return _begun(self._executor, self._trips)
 
     def lend(self) -> None:
         """Its workers are elsewhere."""
@@ -149,64 +239,71 @@ class ExecutorCrew:
     def interrupt(self) -> None:
         """Nobody sleeps in `poll`."""
 
+    # Slots come and go.
+
     def kill(self, slot: int) -> None:
-        """Give up the slot's call; when it ends, its slot comes back."""
-        if hasattr(self._executor, "kill_workers"):
-            self._doomed.add(slot)
-            _aside(lambda: self._start_over(slot))
-            return
+        """End all workers to end one, or else give up the slot's call; when that ends, its slot comes back."""
         with self._lock:
-            held = [future for future, number in self._flying.items() if number == slot]
-            for future in held:
-                self._flying[future] = -1
-            self._generations[slot] = self._generation + 1
-        for future in held:
-            if not future.cancel():
-                future.add_done_callback(lambda _: _aside(lambda: self._returned(slot)))
-        cause = Cause("given up", own=False, worker=f"{self.kind}-{slot}", host=os.uname().nodename)
-        _aside(lambda: self._deliver([Lost(slot, cause)]))
-
-    def _start_over(self, slot: int) -> None:
-        """End all workers to end one, and go on with an executor made anew; what else ran is lost and runs again.
-
-        The old one's futures are not waited for: a worker killed in the middle of a message leaves it waiting for ever.
-        """
-        with self._lock:
-            if slot not in self._doomed:
+            if hasattr(self._executor, "kill_workers"):
+                self._doomed.add(slot)
+                self._aside.call(self._kill_doomed)
                 return
+            held = [future for future, trip in self._trips.items() if trip.slot == slot]
+            for future in held:
+                self._forget(future)
+            self._falling.add(slot)
+            running = [future for future in held if not future.cancel()]
+            if running:
+                self._away.add(slot)
+        self._aside.call(partial(self._give_back, slot, running))
+
+    def _kill_doomed(self) -> None:
+        with self._lock:
+            if any(trip.slot in self._doomed for trip in self._trips.values()):
+                self._replace(None)
+                return
+            # What they ran has ended by itself meanwhile, or with another one's.
+            slots = sorted(self._doomed)
             self._doomed.clear()
-            lost = sorted({number for number in self._flying.values() if number >= 0})
-            self._flying = dict.fromkeys(self._flying, -1)
-            self._culprits[self._generation] = False
-            self._generation += 1
-            self._warm = False
-            self._generations.update(dict.fromkeys(lost, self._generation))
-            old, self._executor = self._executor, self._launch()
-        old.kill_workers()  # type: ignore[attr-defined]
-        old.shutdown(wait=False, cancel_futures=True)
-        cause = Cause("ended with a neighbour", own=False, worker=f"{self.kind}-{slot}", host=os.uname().nodename)
-        self._deliver([Lost(number, cause) for number in lost])
+            self._falling.update(slots)
+        self._deliver([self._loss(slot, _words(None), own=False) for slot in slots])
+
+    def _give_back(self, slot: int, running: list[Future[Any]]) -> None:
+        self._deliver([self._loss(slot, "given up", own=False)])
+        left = set(running)
+
+        def ended(future: Future[Any]) -> None:
+            left.discard(future)
+            if not left:
+                self._aside.call(partial(self._returned, slot))
+
+        for future in running:
+            future.add_done_callback(ended)
 
     def _returned(self, slot: int) -> None:
         with self._lock:
-            self._generations[slot] = self._generation
+            if slot not in self._away:
+                return
+            self._away.discard(slot)
         self._deliver([Gained(slot)])
 
     def renew(self, slot: int) -> bool:
         """Whether the slot can be used; one that was given up comes back later."""
-        return self._generations[slot] <= self._generation
+        with self._lock:
+            self._falling.discard(slot)
+            return slot not in self._away
 
     def stop(self, slot: int) -> None:
         """One call less at a time."""
-        self._generations.pop(slot, None)
+        for slots in (self._slots, self._falling, self._away):
+            slots.discard(slot)
 
     def resize(self, workers: int) -> list[int]:
-        """Calls at a time; the executor's own size stays what it is."""
-        if self._generations and (grow := getattr(self._executor, "resize", None)) is not None:
+        """Calls at a time; the executor's own size stays what it is unless it can `resize`."""
+        if self._slots and (grow := getattr(self._executor, "resize", None)) is not None:
             grow(workers)
-        added = [slot for slot in range(workers) if slot not in self._generations]
-        for slot in added:
-            self._generations[slot] = self._generation
+        added = [slot for slot in range(workers) if slot not in self._slots]
+        self._slots.update(added)
         return added
 
     def release(self, body: Body) -> None:
@@ -218,28 +315,67 @@ class ExecutorCrew:
 
     def close(self) -> None:
         """Shut the executor down; a call that still runs is killed if that can be, else left to it after 10 s."""
-        if self._owner != os.getpid():
+        if self._closed or self._owner != os.getpid():
             return
-        if self._flying and (kill := getattr(self._executor, "kill_workers", None)) is not None:
+        with self._lock:
+            self._closed = True
+            executor, busy = self._executor, bool(self._trips)
+            self._trips.clear()
+        if busy and (kill := getattr(executor, "kill_workers", None)) is not None:
             kill()
-        ending = threading.Thread(target=self._executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
-        try:
-            ending.start()
-        except RuntimeError:  # Python 3.12 starts no thread once the interpreter is ending.
-            self._executor.shutdown(wait=False, cancel_futures=True)
-        else:
-            ending.join(_CLOSE_SECONDS)
+        self._aside.call(partial(executor.shutdown, cancel_futures=True))
+        self._aside.end(_CLOSE_SECONDS)
 
     def desert(self) -> None:
         """Shut down without waiting."""
-        if self._owner != os.getpid():
+        if self._closed or self._owner != os.getpid():
             return
+        self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._aside.end(0.0)
 
 
-def _aside(action: Callable[[], object]) -> None:
-    """Run something that takes the engine's lock, which the calling thread may hold."""
-    threading.Thread(target=action, name="anypool-aside", daemon=True).start()
+class _Aside:
+    """A thread for what takes a lock that whoever notices it may hold.
+
+    It is there from the start: Python 3.12 starts none once the interpreter is ending.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=_run_all, args=(self._calls,), name="anypool-aside", daemon=True)
+        self._thread.start()
+
+    def call(self, action: Callable[[], object]) -> None:
+        """Run this after what was asked before."""
+        self._calls.put(action)
+
+    def end(self, seconds: float) -> None:
+        """End when all is done; wait for that so long."""
+        self._calls.put(None)
+        if seconds:
+            self._thread.join(seconds)
+
+
+def _run_all(calls: SimpleQueue[Callable[[], object] | None]) -> None:
+    while (action := calls.get()) is not None:
+        try:
+            action()
+        except Exception:
+            logging.getLogger("anypool").exception("a launcher's executor")
+        # Not to hold a pool while waiting for the next call.
+        del action
+
+
+def _begun(executor: Executor, trips: dict[Future[Any], _Trip]) -> list[Event]:
+    begun = getattr(executor, "begun", None)
+    if begun is None:
+        return []
+    return [Begun(trip.slot, trip.seq, at) for future, trip in trips.items() if trip.watched and (at := begun(future))]
+
+
+def _words(error: BaseException | None) -> str:
+    return "ended with a neighbour" if error is None else f"{type(error).__name__}: {error}"
 
 
 def _no_segments(ref: Ref) -> Buffer:

@@ -36,6 +36,9 @@ __all__: list[str] = []
 _START_LIMIT = 30.0
 _END_LIMIT = 5.0
 _READ = 256 << 10
+_ENDED = "ended"
+# An agent that is killed before it can be spoken to is started again so often.
+_MOST_STARTS = 3
 _ENTRY = "anypool._worker"
 _EXEC_NAMES = ("PYTHON", "LD_", "MALLOC_", "GLIBC_TUNABLES")
 # Wait and try again; ETOOMANYREFS: the agent has not taken the descriptors that are under way.
@@ -60,6 +63,7 @@ class _Agent:
         self.users = 0
         self.heard = self.dead = False
         self.pid, self.pidfd, self._errors = -1, -1, -1
+        self._killed = False
         try:
             self.door, far = socketpair(AF_UNIX, SOCK_SEQPACKET)
         except OSError as error:
@@ -79,11 +83,14 @@ class _Agent:
             far.close()
 
     def failure(self, why: str) -> Exception:
-        """What to raise for an agent that has ended: it is unusable here if it never answered."""
+        """What to raise for an agent that is of no use: if it never answered, none will, unless somebody killed it."""
         self.dead = True
-        if self.heard:
+        if self.heard or self._killed:
             return AgentLost(why)
         status = self.end()
+        if why == _ENDED and status is not None and os.WIFSIGNALED(status):
+            self._killed = True
+            return AgentLost(why)
         shown = os.pread(self._errors, 1 << 16, 0) if self._errors >= 0 else b""
         code = "unknown" if status is None else os.waitstatus_to_exitcode(status)
         text = f"its agent {why} before it answered (exit code {code})\n{shown.decode(errors='replace')}"
@@ -156,6 +163,11 @@ def adopt(door: int) -> None:
     _door_key = _key_of(os.environ)
 
 
+def inside() -> bool:
+    """Whether this process is a worker of an agent."""
+    return _door is not None
+
+
 def open_control(env: Mapping[str, str] | None = None, entry: str = _ENTRY) -> Control:
     """A new control socket to this process' agent, which is started if there is none.
 
@@ -176,18 +188,27 @@ def open_control(env: Mapping[str, str] | None = None, entry: str = _ENTRY) -> C
                 return Control(_knock(agent.door), agent)
             except ConnectionError:
                 agent.dead = True
-        agent = _agents[key, entry] = _Agent(env, entry)
-        try:
-            return Control(_knock(agent.door), agent)
-        except ConnectionError as error:
-            failure = agent.failure("ended")
-            agent.abandon()
-            raise failure from error
-        except BaseException:
-            del _agents[key, entry]
-            agent.end()
-            agent.abandon()
-            raise
+        for _ in range(_MOST_STARTS):
+            try:
+                return _started(env, key, entry)
+            except AgentLost:
+                continue
+        raise _unavailable(f"its agent was killed {_MOST_STARTS} times while it started")
+
+
+def _started(env: Mapping[str, str], key: _Key, entry: str) -> Control:
+    agent = _agents[key, entry] = _Agent(env, entry)
+    try:
+        return Control(_knock(agent.door), agent)
+    except ConnectionError as error:
+        failure = agent.failure(_ENDED)
+        agent.abandon()
+        raise failure from error
+    except BaseException:
+        del _agents[key, entry]
+        agent.end()
+        agent.abandon()
+        raise
 
 
 @contextmanager
@@ -303,7 +324,7 @@ class Control:
             data = b""
         if not data:
             self._torn = False
-            self._fail("ended")
+            self._fail(_ENDED)
         messages = self._decoder.feed(data)
         self._torn = False
         if not self._heard:

@@ -39,7 +39,7 @@ class Calls:
         self._waiting: deque[Call] = deque()
         self._again: deque[Chunk] = deque()
         self._functions: dict[Any, tuple[Job, Sizer]] = {}
-        self._charges: dict[int, int] = {}
+        self._charges: dict[tuple[int, bool], int] = {}
         self._numbers = self._out = 0
 
     def add(self, call: Call) -> None:
@@ -134,10 +134,10 @@ class Calls:
         else:
             self._again.extendleft(chunk.part(at, 1) for at in reversed(live))
 
-    def charge(self, index: int) -> int:
-        """Count a death of a call's worker."""
-        self._charges[index] = self._charges.get(index, 0) + 1
-        return self._charges[index]
+    def charge(self, index: int, own: bool = True) -> int:
+        """Count a loss of a call's worker, by its own death or not."""
+        self._charges[index, own] = count = self._charges.get((index, own), 0) + 1
+        return count
 
     def cancel(self) -> list[Result[Any]]:
         """Forget what waits; return the results that will not come, for the caller to cancel outside the lock."""

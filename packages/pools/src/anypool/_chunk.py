@@ -220,8 +220,11 @@ class Lane(Protocol):
     def give_back(self, chunk: Chunk) -> None:
         """These items were not begun, or may begin again."""
 
-    def charge(self, index: int) -> int:
-        """Count one more begun-and-lost attempt of an item; return how many that makes."""
+    def charge(self, index: int, own: bool = True) -> int:
+        """Count one more begun-and-lost attempt of an item; return how many that makes of those.
+
+        `own`: its worker died by itself.
+        """
 
     @property
     def ended(self) -> bool:

@@ -27,10 +27,11 @@ class Ready(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """The worker has started on the first item of a careful chunk."""
+    """The worker has started on the first item of a careful chunk; `at`: when, if that was not just now."""
 
     slot: int
     seq: int
+    at: float | None = None
 
 
 class Needed(NamedTuple):
@@ -96,7 +97,8 @@ class Crew(Protocol):
     """The workers of one pool.
 
     A `polled` crew hands out its events when asked (`poll`), and whoever waits for the pool asks. Others call `deliver`
-    from threads of their own, holding no lock. `send`, `recall`, `kill`, `renew`, `stop` and `resize` are called with
+    from threads of their own, holding no lock; `poll` asks them, with the engine's lock held and without waiting, for
+    what they have not delivered. `send`, `recall`, `kill`, `renew`, `stop` and `resize` are called with
     the engine's lock held and must not block; `body` and `pack` without it, for they run user code. A crew that
     `runs_here` runs tasks in `poll`, where Ctrl-C is the task's. One that doesn't report items can't be asked for
     careful chunks. One that `greets` delivers `Ready` for each worker.

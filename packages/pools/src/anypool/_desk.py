@@ -222,7 +222,7 @@ class Desk:
         verdict, slot.verdict = slot.verdict, None
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
-            unbegun = flight.chunk.careful and self._reports_items and flight.begun is None
+            unbegun = flight.begun is None and (flight.chunk.careful or not self._reports_items)
             if at > 0 or not slot.ready or unbegun:
                 rest.lane.give_back(rest)
             elif verdict == "timeout":
@@ -245,13 +245,19 @@ class Desk:
 
     def _free_loss(self, rest: Chunk, cause: Cause) -> None:
         rest.losses += 1
+        if self._reports_items and not rest.careful:
+            # Whose loss it was is not known; next time it will be.
+            rest.careful = True
+            rest.lane.give_back(rest)
+            return
         if not self._reports_items and rest.count > 1:
             self._divide(rest)
             return
-        if rest.lane.ended or (rest.losses <= _FREE_LOSSES and rest.job.lost_retries > 0):
+        losses = rest.lane.charge(rest.first, own=False)
+        if rest.lane.ended or (losses <= _FREE_LOSSES and rest.job.lost_retries > 0):
             rest.lane.give_back(rest)
             return
-        # Careful chunks are the only ones with no retries, so only the first item has begun.
+        # Only the first item has begun.
         rest.lane.settle(rest, 0, failed(worker_lost(rest, 0, cause, "")))
         if rest.count > 1:
             rest.lane.give_back(rest.part(1, rest.count - 1))

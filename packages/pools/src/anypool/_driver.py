@@ -96,7 +96,7 @@ class Driver(ABC):
                     self._waiters.remove(entry)
         if not self.crew.polled:
             with self.section:
-                self._after(())
+                self._after(self.crew.poll(0.0))
         elif done():
             self._hand_on()
 
@@ -135,7 +135,7 @@ class Driver(ABC):
         """The helper's turn: drive while nobody else does, until a caller asks; true if there is work in flight."""
         if not self.crew.polled:
             with self.section:
-                self._after(())
+                self._after(self.crew.poll(0.0))
                 return self.desk.in_flight > 0
         if not self.desk.in_flight or not self._token.acquire(blocking=False):
             return self.desk.in_flight > 0

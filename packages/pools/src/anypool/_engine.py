@@ -67,11 +67,14 @@ class Engine(Driver):
             if self.broken is not None:
                 stream.fail(self.broken)
 
-    def feed(self, stream: Stream, waiting: bool) -> None:
-        """Read and pack input while there is room for it; by the thread that owns the input."""
+    def feed(self, stream: Stream, waiting: bool, lazy: bool = False) -> None:
+        """Read and pack input while there is room for it; by the thread that owns the input.
+
+        `lazy`: it waits for the next result only. A crew that isn't polled may make room as fast as it is filled.
+        """
         while True:
             with self.section:
-                count = self._wanted(stream, waiting)
+                count = self._wanted(stream, waiting and not (lazy and stream.news))
             if not count:
                 return
             self.put(stream, stream.cut(count))
@@ -199,8 +202,8 @@ class Engine(Driver):
         match event:
             case Ready(slot):
                 self.desk.ready(slot)
-            case Begun(slot, seq):
-                self.desk.begun(slot, seq, now)
+            case Begun(slot, seq, at):
+                self.desk.begun(slot, seq, now if at is None else at)
             case Needed(slot, seq):
                 flight = self.desk.needs(slot, seq)
                 if flight is not None:

@@ -87,7 +87,7 @@ class Batches:
             closed = self._closed()
             stream.undelivered = 0
             if not closed:
-                engine.feed(stream, waiting=not stream.news)
+                engine.feed(stream, waiting=True, lazy=True)
             for values, errors in stream.collect():
                 self._cut(values, errors)
             if self._pieces:

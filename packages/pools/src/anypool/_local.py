@@ -196,9 +196,14 @@ class _Thread(_Worker):
             crew.deliver([Failed(failure)])
             return
         crew.mine.flag = True
-        while not self.abandoned and (flight := self.flights.get()) is not None:
-            self.run(flight)
-            del flight
+        try:
+            while not self.abandoned and (flight := self.flights.get()) is not None:
+                self.run(flight)
+                del flight
+        except SystemExit:
+            # What `leave` raises may strike only after the user's code has returned.
+            if not self.abandoned:
+                raise
 
 
 class ThreadCrew(_Local):

@@ -7,12 +7,16 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
+import sys
 import threading
 import time
 import weakref
 from collections import deque
-from functools import cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import cache, partial
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anypool._pool import Pool
@@ -76,6 +80,51 @@ def finish(executors_only: bool = False) -> None:
         raise
 
 
+class _Exit:
+    """What happens to Ctrl-C between the end of the script and the wait for its pools: Python drops it there.
+
+    Whatever it interrupts, threads that are joined or other exit functions, goes on with the next one. So it's noted
+    from the moment when the exit begins, which `threading` tells; if it was not told, an interrupt was faster.
+    """
+
+    def __init__(self) -> None:
+        self.begun = self.interrupted = False
+        register = getattr(threading, "_register_atexit", None)
+        self.told = register is not None
+        if register is not None:
+            with contextlib.suppress(RuntimeError):
+                register(self._begin)
+
+    def _begin(self) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            signal.signal(signal.SIGINT, partial(self._note, handler))
+        # Last, for an interrupt may strike in between.
+        self.begun = True
+
+    def _note(self, handler: Callable[[int, Any], object], number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        handler(number, frame)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether Ctrl-C ended the script, or came later."""
+        agents = sys.modules.get("anypool._agents")
+        # A worker ends without `threading` being told.
+        missed = self.told and not self.begun and not (agents is not None and agents.inside())
+        return self.interrupted or missed or _interrupted_script()
+
+
+_exit = _Exit()
+
+
+def _finish_at_exit() -> None:
+    if _exit.cut_short:
+        _terminate()
+    else:
+        finish()
+
+
 @cache
 def finish_before_executors() -> None:
     """At exit finish pools over standard executors before those refuse further work, which is before `atexit`."""
@@ -83,7 +132,26 @@ def finish_before_executors() -> None:
     if register is not None:
         # A RuntimeError says that the exit has begun.
         with contextlib.suppress(RuntimeError):
-            register(finish, True)
+            register(_finish_executors)
+
+
+def _finish_executors() -> None:
+    if _interrupted_script():
+        _terminate(executors_only=True)
+    else:
+        finish(executors_only=True)
+
+
+def _terminate(executors_only: bool = False) -> None:
+    for pool in list(pools.values()):
+        if pool._awake and (pool._on_executor or not executors_only):
+            pool.terminate()
+
+
+def _interrupted_script() -> bool:
+    # At a prompt it was some earlier line that Ctrl-C ended.
+    last = getattr(sys, "last_type", None) or Exception
+    return not hasattr(sys, "ps1") and issubclass(last, KeyboardInterrupt)
 
 
 def _after_fork() -> None:
@@ -93,5 +161,5 @@ def _after_fork() -> None:
         pool._forked()
 
 
-atexit.register(finish)
+atexit.register(_finish_at_exit)
 os.register_at_fork(after_in_child=_after_fork)

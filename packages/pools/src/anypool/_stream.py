@@ -104,7 +104,7 @@ class Stream:
         self._ready: deque[Chunk] = deque()
         self._segments: dict[int, Segment] = {}
         self._arrived: deque[Segment] = deque()
-        self._charges: dict[int, int] = {}
+        self._charges: dict[tuple[int, bool], int] = {}
         self._failures: dict[int, int] = {}
         self.read = 0
         self.settled = 0
@@ -176,10 +176,10 @@ class Stream:
         if not self._useless(chunk):
             self._ready.appendleft(chunk)
 
-    def charge(self, index: int) -> int:
-        """Count a death that this item is known to have caused or met."""
-        self._charges[index] = self._charges.get(index, 0) + 1
-        return self._charges[index]
+    def charge(self, index: int, own: bool = True) -> int:
+        """Count a loss that this item is known to have met."""
+        self._charges[index, own] = count = self._charges.get((index, own), 0) + 1
+        return count
 
     def _useless(self, chunk: Chunk) -> bool:
         return self._cancelled or (self._halt and self.lowest_error is not None and chunk.first > self.lowest_error)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import signal
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import connection
 from multiprocessing import context as standard
 from multiprocessing import process as standard_process
+from struct import Struct
 from typing import Any, ClassVar, Literal
 
 from anypool._errors import LauncherUnavailable, Unserializable, WorkerLost
@@ -23,10 +28,14 @@ __all__ = ["Multiprocess"]
 
 _POPEN = {"spawn": "popen_spawn_posix", "forkserver": "popen_forkserver"}
 _LOOK_SECONDS = 1.0
+_KILL_SECONDS = 5.0
+# Small enough to be written whole or not at all, so that all workers may share one pipe.
+_MARK = Struct("<Qd")
 
 _starting = threading.Lock()
 _failure: BaseException | None = None
 _running = False
+_told: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +44,7 @@ class Multiprocess(ProcessOptions, Launcher):
 
     The main module isn't imported again in workers, and they end with their owner, except while a task holds the GIL.
     A worker's death breaks the executor, which is then made anew, so it costs all chunks that run at that moment a
-    second attempt. A task past its `timeout` can't be ended here. With `max_tasks_per_worker` each worker serves one
+    second attempt; so does the end of a task past its `timeout`. With `max_tasks_per_worker` each worker serves one
     chunk of at most so many tasks, and costs an interpreter's start. `env` is set once the interpreter has started.
     """
 
@@ -63,20 +72,51 @@ class Multiprocess(ProcessOptions, Launcher):
             context = _bridged(context, _POPEN[self.start_method])
         setup, key = _packed(self), bytes(standard_process.current_process().authkey)
         once = None if self.max_tasks_per_worker is None else 1
-        return _Executor(self.size, context, _begin, (setup, key), max_tasks_per_child=once)
+        return _Executor(self.size, context, (setup, key), once)
 
 
 class _Executor(ProcessPoolExecutor):
     _max_tasks_per_child: int | None
     _spawn_process: Callable[[], None]
+    _result_queue: Any
+
+    def __init__(self, workers: int, context: Any, setup: tuple[bytes, bytes], once: int | None) -> None:
+        self._killed = False
+        self._marks, told = context.Pipe(duplex=False)
+        self._numbers = itertools.count(1)
+        self._watched: weakref.WeakValueDictionary[int, Future[Any]] = weakref.WeakValueDictionary()
+        super().__init__(workers, context, _begin, (*setup, told), max_tasks_per_child=once)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(_run, fn, *args, **kwargs)
+        return super().submit(_run, 0, fn, *args, **kwargs)
+
+    def submit_watched(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """The same for a call of which `begun` is to tell when it began; each is to be asked for."""
+        number = next(self._numbers)
+        future = self._watched[number] = super().submit(_run, number, fn, *args)
+        return future
+
+    def begun(self, future: Future[Any]) -> float | None:
+        """When a worker took this call, on the monotonic clock; None if none has. One thread asks at a time."""
+        while self._marks.poll():
+            number, at = _MARK.unpack(self._marks.recv_bytes())
+            if (marked := self._watched.get(number)) is not None:
+                marked.began = at  # type: ignore[attr-defined]
+        return getattr(future, "began", None)
 
     def kill_workers(self) -> None:
-        """End the workers whatever they do; the standard executor has this from Python 3.14 on."""
-        for process in list((self._processes or {}).values()):
-            process.kill()
+        """End the workers whatever they do, and wait for that."""
+        self._killed = True
+        processes, limit = self._processes or {}, time.monotonic() + _KILL_SECONDS
+        while (
+            left := [process for process in list(processes.values()) if process.is_alive()]
+        ) and time.monotonic() < limit:
+            for process in left:
+                process.kill()
+            connection.wait([process.sentinel for process in left], _LOOK_SECONDS)
+        # A worker that was killed in the middle of a result would leave who reads it waiting for the rest for ever.
+        if self._result_queue is not None:
+            self._result_queue._writer.close()  # noqa: SLF001 - it has no other name
 
     def resize(self, workers: int) -> None:
         """Start up to so many from now on; more than that run on until they are idle at the end."""
@@ -86,7 +126,7 @@ class _Executor(ProcessPoolExecutor):
         # The standard one counts a worker that ends after its last task as idle, and then starts no other.
         if self._max_tasks_per_child is None:
             super()._adjust_process_count()
-        elif len(self._processes) < self._max_workers:
+        elif not self._killed and len(self._processes) < self._max_workers:
             self._spawn_process()
 
 
@@ -99,9 +139,10 @@ def _packed(recipe: Multiprocess) -> bytes:
         raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
 
 
-def _begin(setup: bytes, key: bytes) -> None:
+def _begin(setup: bytes, key: bytes, told: Any) -> None:
     """A worker's first act."""
-    global _failure
+    global _failure, _told
+    _told = told
     # The proxies of the owner's managers ask for it; a new process gets that of multiprocess only.
     standard_process.current_process().authkey = key
     process = importlib.import_module("multiprocess.process")
@@ -120,11 +161,13 @@ def _begin(setup: bytes, key: bytes) -> None:
         _failure = error
 
 
-def _run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _run(number: int, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     global _running
     if _failure is not None:
         text = f"the initializer raised {type(_failure).__name__}: {_failure}"
         raise WorkerLost(text, cause="initializer") from _failure
+    if number:
+        _told.send_bytes(_MARK.pack(number, time.monotonic()))
     _running = True
     try:
         return fn(*args, **kwargs)
@@ -155,9 +198,8 @@ def _finish_pools() -> None:
 
 def _bridged(base: Any, module: str) -> Any:
     """A context that can hand the standard executor's queues, which are multiprocessing's, to a new process."""
-    connection: Any = importlib.import_module("multiprocessing.connection")
     reduction = importlib.import_module("multiprocess.reduction")
-    reduction.register(connection.Connection, connection.reduce_connection)
+    reduction.register(connection.Connection, connection.reduce_connection)  # type: ignore[attr-defined]
     plain: Any = importlib.import_module(f"multiprocess.{module}").Popen
 
     class Popen(plain):  # type: ignore[misc]
