@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
-from anypool._packing import pack_plain
+from anypool._packing import DROPPED_BODY, pack_plain
 from anypool._sizing import BYTES, Sizer
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Calls:
     def __init__(self) -> None:
         self._waiting: deque[Call] = deque()
         self._again: deque[Chunk] = deque()
-        self._functions: dict[Any, tuple[Job, Sizer]] = {}
+        self._sizers: dict[Any, Sizer] = {}
+        # Large bodies of calls that have an outcome, for workers to forget.
+        self.done_with: deque[Body] = deque()
         self._charges: dict[tuple[int, bool], int] = {}
         self._numbers = self._out = 0
 
@@ -58,7 +60,7 @@ class Calls:
         first = self._next()
         if first is None:
             return None
-        job, sizer = self._function(first)
+        sizer = self._sizer(first)
         calls, size = [first], first.size
         if self._waiting and size <= _ALONE_BYTES:
             size = self._join(calls, min(self._limit(sizer, workers), _MOST_CALLS))
@@ -66,6 +68,7 @@ class Calls:
         if first.mode is Mode.STAR:
             payload = pack_plain(payload)
         count = len(calls)
+        job = Job(0, first.mode, first.body)
         chunk = Chunk(job, self, self._numbers, count, payload, size=size, extra=calls)
         chunk.expected = sizer.expected(count)
         self._numbers += count
@@ -99,28 +102,36 @@ class Calls:
 
     def _from_again(self, workers: int) -> Chunk:
         chunk = self._again.popleft()
-        limit = self._limit(self._function(chunk.extra[0])[1], workers)
+        limit = self._limit(self._sizer(chunk.extra[0]), workers)
         if chunk.count > 2 * limit:
             self._again.appendleft(chunk.part(limit, chunk.count - limit))
             chunk = chunk.part(0, limit)
         return chunk
 
-    def _function(self, call: Call) -> tuple[Job, Sizer]:
+    def _sizer(self, call: Call) -> Sizer:
         key = call.body.key, call.mode
-        known = self._functions.get(key)
-        if known is None:
-            if len(self._functions) >= _MOST_FUNCTIONS and not self._out:
-                self._functions.clear()
-            known = self._functions[key] = Job(0, call.mode, call.body), Sizer(None, None)
-        return known
+        sizer = self._sizers.get(key)
+        if sizer is None:
+            sizer = Sizer(None, None)
+            # What is sent once will not be asked for again.
+            if call.body.size <= DROPPED_BODY:
+                if len(self._sizers) >= _MOST_FUNCTIONS:
+                    del self._sizers[next(iter(self._sizers))]
+                self._sizers[key] = sizer
+        return sizer
 
     def settle(self, chunk: Chunk, offset: int, outcomes: Outcomes) -> None:
         """Give each call its outcome."""
         calls: list[Call] = chunk.extra
         if outcomes.seconds:
-            self._function(calls[0])[1].ran(outcomes.count, outcomes.seconds, outcomes.size)
+            self._sizer(calls[0]).ran(outcomes.count, outcomes.seconds, outcomes.size)
         self._out -= outcomes.count
+        if calls[0].body.size > DROPPED_BODY:
+            self.done_with.append(calls[0].body)
         start = chunk.skip + offset
+        for at in range(chunk.first + offset, chunk.first + offset + outcomes.count) if self._charges else ():
+            self._charges.pop((at, True), None)
+            self._charges.pop((at, False), None)
         for at in range(outcomes.count):
             calls[start + at].result.settle(outcomes, at)
 

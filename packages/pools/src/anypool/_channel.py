@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections import deque
 
 from anypool import _linux
@@ -25,6 +26,7 @@ class Channel:
         except OSError:
             self.close()
             raise
+        _channels.add(self)
         for fd in (self.writer, self.reader):
             os.set_blocking(fd, False)
             _linux.set_pipe_size(fd, _PIPE)
@@ -33,7 +35,7 @@ class Channel:
         self.known: set[bytes] = set()
         self.authkeys: set[str] = set()
         self.segments = True
-        self.claims = False
+        self.claims = self.greeted = False
         self.pid = 0
         self.answered = False
         self.ended = False
@@ -78,6 +80,16 @@ class Channel:
                 out[0] = memoryview(out[0])[sent:]
         return True
 
+    def put_claim(self, seq: int) -> bool:
+        """Let a queued chunk be taken back; false if its worker is known not to look, or the pipe is full."""
+        if self.greeted and not self.claims:
+            return False
+        try:
+            os.write(self.claims_write, seq.to_bytes(8, "little"))
+        except BlockingIOError:
+            return False
+        return True
+
     def recall(self) -> list[int]:
         """Take the claims of queued chunks before the worker does; a chunk whose claim is gone is skipped there."""
         taken: list[int] = []
@@ -89,3 +101,15 @@ class Channel:
         except BlockingIOError:
             pass
         return taken
+
+
+_channels: weakref.WeakSet[Channel] = weakref.WeakSet()
+
+
+def _close_in_fork() -> None:
+    """In a forked child: a pipe that stays open there would keep a worker from seeing that its pool is gone."""
+    for channel in list(_channels):
+        channel.close()
+
+
+os.register_at_fork(after_in_child=_close_in_fork)

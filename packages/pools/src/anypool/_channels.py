@@ -7,6 +7,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, cast
 
@@ -143,9 +144,8 @@ class ProcessCrew:
             message.parts = [Buffers.read(part) if isinstance(part, Ref) else part for part in message.parts]
         for ref in self._buffers.given_back():
             self._give_back(ref)
-        if flight.queued and not again:
+        if flight.queued and not again and channel.put_claim(flight.seq):
             message.flags = CLAIM
-            os.write(channel.claims_write, flight.seq.to_bytes(8, "little"))
         self._write(channel, message)
 
     def _give_back(self, ref: Ref) -> None:
@@ -192,7 +192,8 @@ class ProcessCrew:
         events: list[Event] = []
         if self._timers:
             timeout = min(timeout, self._run_timers())
-        for fd, mask in self._watch.wait(lambda: self._epoll.poll(0), lambda: self._epoll.poll(max(timeout, 0.0))):
+        look = partial(self._epoll.poll, 0)
+        for fd, mask in self._watch.wait(look, partial(self._epoll.poll, timeout)) if timeout > 0 else look():
             channel = self._by_fd.get(fd)
             if channel is not None:
                 if channel.ended:
@@ -263,6 +264,7 @@ class ProcessCrew:
         if message.kind == Kind.HELLO:
             told = message.json()
             channel.pid, channel.segments, channel.claims = told["pid"], told["segments"], told["claims"]
+            channel.greeted = True
             self._agents_lost = 0
             if message.parts:
                 error = loads(cast("bytes", message.parts[0])).rebuild()

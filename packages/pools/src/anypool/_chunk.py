@@ -63,9 +63,13 @@ class Job:
 
     `stop`: nothing after the first exception of a chunk is run. `budget`: seconds after which a worker sends home what
     is done and leaves the rest. `careful`: each outcome is sent at once, so that it's always known which item runs.
+    `retry_late`: an item that took longer than `timeout` may run again.
     """
 
-    __slots__ = ("body", "budget", "careful", "context", "lost_retries", "mode", "number", "stop", "timeout")
+    __slots__ = (
+        "body", "budget", "careful", "context", "lost_retries", "mode", "number", "retry_late", "stop",
+        "timeout",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -78,11 +82,13 @@ class Job:
         careful: bool = False,
         timeout: float | None = None,
         lost_retries: int = 2,
+        retry_late: bool = False,
         context: Context | None = None,
     ) -> None:
         self.number, self.mode, self.body = number, mode, body
         self.stop, self.budget, self.careful = stop, budget, careful
         self.timeout, self.lost_retries, self.context = timeout, lost_retries, context
+        self.retry_late = retry_late
 
 
 class Chunk:

@@ -226,7 +226,11 @@ class Desk:
             if at > 0 or not slot.ready or unbegun:
                 rest.lane.give_back(rest)
             elif verdict == "timeout":
-                self._timed_out(rest)
+                if slot.judged == (flight.seq, flight.progress):
+                    self._timed_out(rest)
+                else:
+                    # The late item was done after all, before its worker ended.
+                    rest.lane.give_back(rest)
             elif verdict is not None or not cause.own:
                 self._free_loss(rest, cause)
             else:
@@ -238,7 +242,7 @@ class Desk:
         seconds = rest.job.timeout
         error = TaskTimeout(f"item {rest.first} ran longer than timeout={seconds:g} s and was given up")
         outcome = failed(error)
-        outcome.errors[0] = issubclass(TaskTimeout, rest.job.body.calling.retry_on)
+        outcome.errors[0] = rest.job.retry_late
         rest.lane.settle(rest, 0, outcome)
         if rest.count > 1:
             rest.lane.give_back(rest.part(1, rest.count - 1))
@@ -295,6 +299,7 @@ class Desk:
         if slot is None or slot.verdict is not None:
             return False
         slot.verdict = verdict
+        slot.judged = (slot.flights[0].seq, slot.flights[0].progress) if slot.flights else None
         return True
 
     def stuck(self, now: float) -> list[int]:

@@ -10,14 +10,14 @@ from time import monotonic
 from typing import Any
 
 from anypool._calls import Call, Calls
-from anypool._chunk import Packed, failed
+from anypool._chunk import Direct, Packed, failed
 from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Replied, WorkerInfo
 from anypool._desk import GRACE, Desk
 from anypool._driver import Driver
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._helper import helper
 from anypool._result import Result
-from anypool._slot import Cause
+from anypool._slot import Cause, Flight
 from anypool._stream import Cut, Stream
 
 __all__: list[str] = []
@@ -83,7 +83,7 @@ class Engine(Driver):
         """Add to a map what was read of its input."""
         with self.section:
             stream.append(cut)
-            self._after(())
+            self._go_on()
 
     def hungry(self, stream: Stream) -> bool:
         """Whether `feed` would read."""
@@ -113,7 +113,7 @@ class Engine(Driver):
         stream.gathered = outcomes
         with self.section:
             self._gathering[stream] = result
-            self._after(())
+            self._go_on()
         self.watch()
 
     def watch(self) -> None:
@@ -132,7 +132,7 @@ class Engine(Driver):
             if kill:
                 for slot in self.desk.idlers(monotonic(), stream):
                     self._kill(slot, "cancelled")
-            self._after(())
+            self._go_on()
 
     def _drop(self, stream: Stream) -> None:
         stream.cancel()
@@ -167,13 +167,18 @@ class Engine(Driver):
 
     def _after(self, events: Iterable[Event]) -> None:
         now = monotonic()
-        while self.forgotten:
-            self._drop(self.forgotten.popleft())
         for event in events:
             self._apply(event, now)
-        desk = self.desk
-        if desk.next_look(now) is not None:
+        if self.desk.next_look(now) is not None:
             self._look(now)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Send what there is room for. Nothing is judged by the clock: the answer may be here, and not read yet."""
+        while self.forgotten:
+            self._drop(self.forgotten.popleft())
+        while self.calls.done_with:
+            self.crew.release(self.calls.done_with.popleft())
         self._flow()
         if self._gathering:
             self._settle_gathered()
@@ -253,13 +258,22 @@ class Engine(Driver):
         desk = self.desk
         if desk.queued:
             for slot, flight in desk.assign(monotonic()):
-                self.crew.send(slot.number, flight)
+                self._send(slot.number, flight)
         for slot in desk.used_up():
             self.crew.renew(slot.number)
             desk.renewed(slot.number)
         for slot in desk.left():
             self.past_tasks += slot.tasks
             self.crew.stop(slot.number)
+
+    def _send(self, slot: int, flight: Flight) -> None:
+        try:
+            self.crew.send(slot, flight)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the slot must not wait for an answer to it
+            count = flight.chunk.count
+            every = range(count)
+            outcomes = Direct([None] * count, dict.fromkeys(every, error), errors=dict.fromkeys(every, False))
+            self.desk.replied(slot, flight.seq, outcomes, True, monotonic())
 
     def _settle_gathered(self) -> None:
         for stream in [stream for stream in self._gathering if stream.finished]:
@@ -280,7 +294,7 @@ class Engine(Driver):
                 closing = len(self.desk.slots) - len(active)
                 for number in self.crew.resize(workers + closing):
                     self.desk.add_slot(number)
-            self._after(())
+            self._go_on()
 
     def workers(self) -> list[WorkerInfo]:
         """What is known of each worker."""
@@ -314,12 +328,7 @@ class Engine(Driver):
     def cancel_all(self) -> None:
         """Give up everything that is queued or runs."""
         with self.section:
-            results = self.calls.cancel()
-            for slot in self.desk.slots.values():
-                for flight in slot.flights:
-                    if flight.chunk.lane is self.calls:
-                        results += [call.result for call in flight.chunk.extra]
-            results += list(self._gathering.values())
+            results = [*self.calls.cancel(), *self._flying_calls(), *self._gathering.values()]
             self._gathering.clear()
             for lane in list(self.desk.lanes):
                 if isinstance(lane, Stream):
@@ -331,6 +340,10 @@ class Engine(Driver):
         for result in revoked:
             result.announce()
 
+    def _flying_calls(self) -> list[Result[Any]]:
+        flights = [flight for slot in self.desk.slots.values() for flight in slot.flights]
+        return [call.result for flight in flights if flight.chunk.lane is self.calls for call in flight.chunk.extra]
+
     def close(self) -> None:
         """End the workers, and what still waits for them with `PoolClosed`; idempotent."""
         with self.section:
@@ -338,7 +351,10 @@ class Engine(Driver):
                 return
             self.closed = True
             # Other threads may be submitting, mapping and waiting right now.
-            self._break(self.broken or PoolClosed("the pool was closed before this was done"))
+            error = self.broken or PoolClosed("the pool was closed before this was done")
+            self._break(error)
+            for result in [*self._flying_calls(), *self._gathering.values()]:
+                result.settle(failed(error), 0)
             self.desk.slots.clear()
             self.desk.in_flight = 0
             self._notify()

@@ -18,6 +18,7 @@ _TICK = 0.002
 # Ticks without work after which the helper sleeps until it is called.
 _IDLE_TICKS = 25
 _PARKED = 5.0
+_LOOK_SECONDS = 1.0
 
 
 class Watched(Protocol):
@@ -39,7 +40,7 @@ class Helper:
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self.parked = False
+        self.parked = self._calling = False
 
     def start(self) -> None:
         """Have the thread running; costs nothing when it does."""
@@ -67,6 +68,16 @@ class Helper:
         self.start()
         self._wake.set()
 
+    def finish_callbacks(self) -> None:
+        """Wait until the callbacks that were given so far have returned, unless this is one of them."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread() or not (self._callbacks or self._calling):
+            return
+        done = threading.Event()
+        self.call(done.set)
+        while not done.wait(_LOOK_SECONDS) and thread.is_alive():
+            pass
+
     def _work(self) -> None:
         idle = 0
         while True:
@@ -88,10 +99,13 @@ class Helper:
         ran = False
         while self._callbacks:
             ran = True
+            self._calling = True
             try:
                 self._callbacks.popleft()()
             except Exception:
                 logging.getLogger("anypool").exception("a callback raised")
+            finally:
+                self._calling = False
         return ran
 
     def _look_after(self, engine: Watched, alone: bool) -> bool:

@@ -116,7 +116,7 @@ class Batches:
             self._seen(len(values))
         start = 0
         for at in sorted(errors):
-            if self._keep_errors:
+            if self._keep_errors and errors[at] is not self._stream.source.error:
                 values[at] = errors[at]
                 continue
             if at > start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import sys
@@ -21,6 +22,7 @@ __all__: list[str] = []
 
 _GRACE = 0.5
 _BYE_SECONDS = 5.0
+_Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class Setting(NamedTuple):
@@ -49,7 +51,9 @@ class Line:
     def __init__(self, epoll: select.epoll, setting: Setting) -> None:
         self._epoll, self._setting = epoll, setting
         self._lock = threading.Lock()
-        self._relayed: deque[tuple[int, bytes]] = deque()
+        self._relayed: deque[tuple[int, str]] = deque()
+        # What a worker prints comes in pieces that may end within a character.
+        self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
         self._heard = False
         self._connect()
 
@@ -117,18 +121,22 @@ class Line:
             if message.kind == Kind.RELAY:
                 part = message.parts[0]
                 assert not isinstance(part, Ref)
-                self._relayed.append((message.json()["stream"], bytes(part)))
+                stream = message.json()["stream"]
+                decoder = self._decoders.get((message.slot, stream))
+                if decoder is None:
+                    decoder = self._decoders[message.slot, stream] = _Decoder("backslashreplace")
+                self._relayed.append((stream, decoder.decode(part)))
         return [message for message in messages if message.kind != Kind.RELAY]
 
     def show(self) -> None:
         """Hand on what workers printed; a stream that is gone or refuses costs the text, not the map."""
         while self._relayed:
-            stream, data = self._relayed.popleft()
+            stream, text = self._relayed.popleft()
             out = sys.stdout if stream == 1 else sys.stderr
             try:
-                out.write(data.decode(errors="backslashreplace"))
+                out.write(text)
                 out.flush()
-            except (OSError, ValueError, AttributeError):
+            except Exception:  # noqa: BLE001, S112 - the user's own stream, or none
                 continue
 
     def say_bye(self, seconds: float) -> None:

@@ -240,6 +240,12 @@ class ThreadCrew(_Local):
                 return error
         return None
 
+    def pack_call(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Body, Mode, Any, int]:
+        """All as it is, and the context in which it is called."""
+        return self.body(Calling(f)), Mode.CALL, (args, kwargs, contextvars.copy_context()), 0
+
     @staticmethod
     def context_of(chunk: Chunk) -> contextvars.Context:
         """A copy of the context in which the map was called."""

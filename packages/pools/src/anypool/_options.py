@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Literal, TypedDict
 
+from anypool._errors import TaskTimeout
+
 __all__: list[str] = []
 
 
@@ -81,6 +83,7 @@ class Options:
         self.halt = not lazy and self.on_error == "raise"
         retries = _count("retries", given.get("retries"), 0)
         self.retry_on = _classes(given.get("retry_on", ()))
+        self.retry_late = any(issubclass(TaskTimeout, kind) for kind in self.retry_on)
         if retries and not self.retry_on:
             self.retry_on = (Exception,)
         self.error_retries = (1 if retries is None else retries) if self.retry_on else 0

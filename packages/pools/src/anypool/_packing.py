@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import types
 from _pickle import dumps as pickled
 from collections import deque
@@ -13,7 +14,7 @@ from typing import Any
 from anypool._chunk import Body, Calling, Mode
 from anypool._serve import RUN
 from anypool._slot import Flight
-from anypool._wire import NO_DIGEST, Buffer, Kind, Message, Ref
+from anypool._wire import IN_BAND, MOST_BUFFERS, NO_DIGEST, Buffer, Kind, Message, Ref
 from anypool_serialize import Frames, by_reference, dumps
 
 __all__: list[str] = []
@@ -24,6 +25,16 @@ _SMALL_BODY = 16 << 10
 DROPPED_BODY = 1 << 20
 
 _numbers = itertools.count(1)
+# Workers may be inherited by a fork, and foreign ones be shared: numbers alone would name another process' bodies too.
+_process = os.urandom(16)
+
+
+def _renew() -> None:
+    global _process
+    _process = os.urandom(16)
+
+
+os.register_at_fork(after_in_child=_renew)
 # Bodies of functions that travel by name; nothing of them can change but where the name leads, which is checked.
 _named: dict[Any, Body] = {}
 _MOST_NAMED = 256
@@ -60,9 +71,14 @@ def inline(frames: Frames) -> Parcel:
     return Parcel(parts, sum(map(len, parts)))
 
 
+def _frames(obj: object, names: tuple[str, ...] = ()) -> Frames:
+    frames = dumps(obj, names=names)
+    return frames if len(frames.buffers) <= MOST_BUFFERS else dumps(obj, names=names, oob=IN_BAND)
+
+
 def pack(payload: Any, place: Place = inline) -> tuple[Parcel, int]:
     """Items, serialised; what they refer to may change afterwards. Raises `Unserializable`."""
-    parcel = place(dumps(payload))
+    parcel = place(_frames(payload))
     return parcel, parcel.size
 
 
@@ -75,7 +91,7 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place =
         size = sum(map(getsizeof, args))
         if size < _SMALL_BODY:
             return Mode.STAR, args, size
-    parcel = place(dumps((args, kwargs), names=("args", "kwargs")))
+    parcel = place(_frames((args, kwargs), ("args", "kwargs")))
     return Mode.CALL, parcel, parcel.size
 
 
@@ -94,11 +110,11 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     bare = not calling.kwargs and not calling.retry_on
     if bare and (known := named_body(function)) is not None:
         return known
-    frames = dumps(tuple(calling), names=("f", "kwargs", "retry_on"))
+    frames = _frames(tuple(calling), ("f", "kwargs", "retry_on"))
     parcel = place(frames)
     digest = NO_DIGEST
     if parcel.size > DROPPED_BODY:
-        digest = next(_numbers).to_bytes(len(NO_DIGEST), "little")
+        digest = _process + next(_numbers).to_bytes(16, "little")
     elif parcel.size > _SMALL_BODY:
         from hashlib import sha256  # Not at the top: it takes a twentieth of the start of a pool.
 

@@ -16,6 +16,7 @@ from anypool._chunk import Mode
 from anypool._crew import Crew, WorkerInfo
 from anypool._engine import Engine
 from anypool._errors import PoolClosed
+from anypool._helper import helper
 from anypool._launcher import Launcher
 from anypool._mapping import Many, Maps
 from anypool._options import Options, whole
@@ -127,6 +128,7 @@ class Pool(Maps):
             if engine is not None and engine.owner == os.getpid():
                 engine.drain()
             self._end()
+            helper.finish_callbacks()
 
     def terminate(self) -> None:
         """Cancel what waits, kill what runs, end the workers; within 10 s. Results that don't come are cancelled."""

@@ -63,8 +63,7 @@ class Result(Future[T], Generic[T]):
         def _condition(self) -> threading.Condition:
             """What the base class and the functions of `concurrent.futures` wait on, made when first asked for.
 
-            Whoever changes the state does so before looking whether there is one; whoever waits looks at the state
-            after making it.
+            The state changes with it held, or while there is none.
             """
             condition = self._lazy_condition
             if condition is None:
@@ -111,13 +110,17 @@ class Result(Future[T], Generic[T]):
         if self._state in _ENDED:
             return
         self._outcomes, self._at = outcomes, at
-        self._state = "FINISHED"
-        if self._lazy_condition is None:
-            return
-        with self._condition:
+        with _making:
+            condition = self._lazy_condition
+            if condition is None:
+                self._state = "FINISHED"
+                return
+        # Whoever holds the condition may be counting the results that are done, to be told of the others.
+        with condition:
+            self._state = "FINISHED"
             for waiter in self._waiters:
                 (waiter.add_exception if at in outcomes.errors else waiter.add_result)(self)
-            self._condition.notify_all()
+            condition.notify_all()
         if self._done_callbacks:
             helper.call(self._invoke_callbacks)  # type: ignore[attr-defined]
 

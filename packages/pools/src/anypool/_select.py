@@ -70,6 +70,8 @@ def _recipe(launcher: str | Launcher, options: dict[str, Any]) -> Launcher:
         if "workers" in options:
             raise TypeError(f"workers= is given twice: {launcher!r} and {options['workers']!r}")
         options = {**options, "workers": int(count)}
+    if not name:
+        raise PlanError(f"{launcher!r} names no launcher; expected one of {', '.join(sorted(BUILT_IN))}")
     kind = _find(name)
     for option in options:
         if option not in kind.option_names():

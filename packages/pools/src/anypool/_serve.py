@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from anypool._chunk import Calling, Direct, Mode, Packed
 from anypool._segments import SegmentLost
-from anypool._wire import INLINE, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
+from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
 from anypool_serialize import dumps, loads
 
 __all__: list[str] = []
@@ -25,6 +26,7 @@ ERROR = Struct("<IB")
 # A step of items between two looks at the clock; bounds what one slow stretch can hold back, costs 5 ns an item.
 _LONGEST_STEP = 64
 _MOST_BODIES = 256
+_STOPPED = "the task raised StopIteration"
 _PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 _MOST_BODY_BYTES = 64 << 20
 
@@ -41,12 +43,14 @@ def call_each(calling: Calling, mode: int, items: Any) -> Iterator[Any]:
 
 
 class _Spread:
-    """Calls a function with what is packed in a pair of arguments and keywords."""
+    """Calls a function with a pair of arguments and keywords, by reference also in a copy of a context."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
 
-    def __call__(self, call: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+    def __call__(self, call: tuple[Any, ...]) -> Any:
+        if len(call) == 3:
+            return call[2].copy().run(self._function, *call[0], **call[1])
         return self._function(*call[0], **call[1])
 
 
@@ -70,7 +74,7 @@ def run(
         try:
             values.extend(islice(calls, asked))
             if len(values) < done + asked:
-                raise RuntimeError("the task raised StopIteration")
+                raise RuntimeError(_STOPPED)
         except passing:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is its outcome
@@ -143,7 +147,7 @@ def _survives(error: BaseException) -> bytes | None:
         return None
     for form in (error, _Uninitialised(error)):
         try:
-            frames = dumps(form, oob=1 << 62)
+            frames = dumps(form, oob=IN_BAND)
             if type(loads(frames)) is type(error):
                 return frames.header
         except Exception:  # noqa: BLE001, S112 - the next form, or it's described instead
@@ -245,6 +249,8 @@ class Server:
         started = perf_counter()
         try:
             value = calling.function(*call[0], **call[1])
+        except StopIteration:
+            return self._pack(message, [None], {0: RuntimeError(_STOPPED)}, perf_counter() - started)
         except BaseException as error:  # noqa: BLE001 - user code
             return self._pack(message, [None], {0: error}, perf_counter() - started)
         seconds = perf_counter() - started
@@ -268,12 +274,14 @@ class Server:
         failures = {at: describe(error) for at, error in errors.items()}
         try:
             header, buffers = dumps((values, failures) if failures else values)
+            if len(buffers) > MOST_BUFFERS:
+                header, buffers = dumps((values, failures) if failures else values, oob=IN_BAND)
         except Exception:  # noqa: BLE001 - one of the values; the others go home
             for at, error in _refused(values).items():
                 failures[at] = describe(error)
                 retryable[at] = False
                 values[at] = None
-            header, buffers = dumps((values, failures))
+            header, buffers = dumps((values, failures), oob=IN_BAND)
         table = b"".join(ERROR.pack(at, again) for at, again in retryable.items())
         reply = _reply_to(message, Kind.REPLY)
         reply.count = len(values)
@@ -339,6 +347,14 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
 
 
 _server = Server()
+
+
+def _forget() -> None:
+    global _server
+    _server = Server()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def serve(data: bytes) -> bytes:

@@ -30,13 +30,15 @@ class Slot:
     """One worker's place in the pool, whoever fills it at the moment.
 
     `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it;
-    `quota`: tasks that its worker may still do; `ready`: it has started; `verdict`: why it is about to be killed.
+    `quota`: tasks that its worker may still do; `ready`: it has started; `verdict`: why it is about to be killed,
+    and `judged` what it ran then: the flight, and how many of its items were done.
     """
 
     __slots__ = (
         "busy",
         "closing",
         "flights",
+        "judged",
         "number",
         "quota",
         "ready",
@@ -53,6 +55,7 @@ class Slot:
         self.tasks = 0
         self.busy = self.since = 0.0
         self.verdict: str | None = None
+        self.judged: tuple[int, int] | None = None
 
 
 class Cause(NamedTuple):

@@ -25,6 +25,9 @@ _REF = Struct("<IIQQB")
 _LENGTH = Struct("<Q")
 _BY_REF = 1 << 63
 _MAX_PARTS = 4096
+# So many buffers of one pickle may be parts of a message; beyond it they are part of the pickle.
+MOST_BUFFERS = 1000
+IN_BAND = 1 << 62
 _MAX_META = 4 << 20
 NO_DIGEST = bytes(32)
 # A message is one buffer up to here: joining costs less than a second system call.

@@ -57,6 +57,7 @@ def open_stream(
         careful=careful,
         timeout=options.timeout,
         lost_retries=options.lost_retries,
+        retry_late=options.retry_late,
         context=contextvars.copy_context() if crew.kind == "thread" else None,
     )
     stream = Stream(
@@ -84,7 +85,7 @@ def _shortest(iterables: tuple[Any, ...]) -> int | None:
     """How many items there will be, if all the iterables know their length."""
     try:
         return min(map(len, iterables))
-    except TypeError:
+    except Exception:  # noqa: BLE001 - the user's own, and only a hint
         return None
 
 
@@ -99,7 +100,7 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
                 engine.feed(stream, waiting=True)
                 for values, errors in stream.collect():
                     if errors:
-                        _place(values, errors, keep_errors)
+                        _place(values, errors, keep_errors, stream)
                     results += values
                     seen(len(values))
                 if stream.finished and not stream.news:
@@ -116,10 +117,11 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
         engine.end(stream, kill)
 
 
-def _place(values: list[Any], errors: dict[int, BaseException], keep: bool) -> None:
-    if not keep:
-        raise errors[min(errors)]
-    for at, error in errors.items():
+def _place(values: list[Any], errors: dict[int, BaseException], keep: bool, stream: Stream) -> None:
+    for at, error in sorted(errors.items()):
+        # What the input itself raises is no item's error.
+        if not keep or error is stream.source.error:
+            raise error
         values[at] = error
 
 
@@ -167,7 +169,7 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
         try:
             for values, errors in stream.collect():
                 if errors:
-                    _place(values, errors, keep_errors)
+                    _place(values, errors, keep_errors, stream)
                 results += values
             if stream.broken is not None:
                 raise stream.broken
