@@ -167,3 +167,9 @@ def test_a_graph_with_cycles_is_searched_once(sock):
     with pytest.raises(Unserializable) as caught:
         dumps(loop)
     assert caught.value.path == "obj[1]['s']"
+
+
+def test_an_open_pipe_is_refused_for_its_number_names_something_else_elsewhere():
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs, pytest.raises(Unserializable, match=r"pipe of this process.*queue of multiprocessing.Manager"):
+        dumps(ours)

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -276,6 +277,9 @@ class Engine(Driver):
             self.desk.replied(slot, flight.seq, outcomes, True, monotonic())
 
     def _settle_gathered(self) -> None:
+        for stream in self._gathering:
+            if stream.watcher is not None:
+                helper.call(partial(stream.watcher, stream.settled))
         for stream in [stream for stream in self._gathering if stream.finished]:
             result = self._gathering.pop(stream)
             outcomes = stream.gathered

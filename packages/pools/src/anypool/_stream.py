@@ -118,6 +118,8 @@ class Stream:
         self._last: Segment | None = None
         self.broken: BaseException | None = None
         self.gathered: Packed | None = None
+        # Told how many items are settled, on the helper's thread.
+        self.watcher: Callable[[int], object] | None = None
 
     # Called by the desk, under the lock.
 

@@ -144,6 +144,10 @@ class _tqdm:  # noqa: N801 - named for what it wraps
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
+    def reach(self, count: int) -> None:
+        """Show that so many are done, in all."""
+        self._bar.update(count - self._bar.n)
+
 
 def iterate(engine: Engine, stream: Stream, options: Options, closed: Callable[[], bool]) -> Iterator[Any]:
     """An iterator over the results of a stream."""
@@ -157,6 +161,10 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
     keep_errors = options.on_error == "return"
     result: Result[list[Any]] = Result(engine)
     result.begin()
+    if options.progress:
+        bar = _tqdm(stream.sizer.length)
+        stream.watcher = bar.reach
+        result.add_done_callback(bar.__exit__)
     try:
         while not stream.source.ended:
             engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, max(1, len(engine.desk.slots)))))

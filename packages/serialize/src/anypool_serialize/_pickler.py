@@ -100,6 +100,8 @@ class _Reducers(dict["type", "Reducer | None"]):
 def _judge(kind: type) -> Reducer | None:
     if issubclass(kind, type):
         return _reduce_class
+    if kind.__name__ == "Connection" and kind.__module__ in ("multiprocessing.connection", "multiprocess.connection"):
+        return _refuse_connection
     if kind.__name__ in _LATE:
         from ._byvalue import REDUCERS
 
@@ -163,6 +165,11 @@ def _reduce_module(pickler: Pickler, module: types.ModuleType) -> Reduction:
 
 
 _OF_THE_IMPORT = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
+
+
+def _refuse_connection(pickler: Pickler, connection: Any) -> Reduction:
+    # Its state is the number of a descriptor, which there names one of the receiver's own.
+    raise Refused(connection, "it is an open pipe of this process")
 
 
 def _reduce_shell(pickler: Pickler, shell: CellShell) -> Reduction:
