@@ -116,7 +116,7 @@ def test_every_map_equals_the_builtin(pool: Pool, columns: list[Any]) -> None:
 
 @pytest.mark.parametrize("kind", [list, iter])
 def test_a_row_without_arguments_is_the_error_of_its_own_item(pool: Pool, kind: Callable[[list[Any]], Any]) -> None:
-    found = pool.starmap(pow, kind([(2, 3), 5, [3, 2]]), on_error="return")
+    found: list[object] = pool.starmap(pow, kind([(2, 3), 5, [3, 2]]), on_error="return")
     assert (found[0], found[2]) == (8, 9)
     assert isinstance(found[1], TypeError)
     results = pool.istarmap(pow, kind([(2, 3), 5]))

@@ -32,6 +32,7 @@ def test_ten_thousand_small_maps_leave_memory_and_descriptors_flat() -> None:
         for number in range(300):
             assert pool.map(abs, [-number, 1, 2]) == [number, 1, 2]
             pool.map(partial(operator.add, number), [1])
+        for number in range(300):
             next(pool.imap(abs, itertools.count(-number)))
         workers = [worker.pid for worker in pool.workers()]
         before = resident_kilobytes()
@@ -43,7 +44,8 @@ def test_ten_thousand_small_maps_leave_memory_and_descriptors_flat() -> None:
             assert pool.map(partial(operator.add, number), [1]) == [1 + number]
         for number in range(1000):
             assert next(pool.imap(abs, itertools.count(-number))) == number
-        assert len(open_descriptors()) <= len(descriptors), open_descriptors().values()
+        # Segments for results come as they are needed; a leak in any of these calls would show a thousand times.
+        assert len(open_descriptors()) <= len(descriptors) + 8, open_descriptors().values()
         assert resident_kilobytes() - before < 4096
         assert [worker.pid for worker in pool.workers()] == workers
         for pid, at_first in zip(workers, before_workers, strict=True):

@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ LONGEST_MODULE = 400  # lines
 each_package = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
-def metadata(folder: Path) -> dict:
+def metadata(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "pyproject.toml").read_text())
 
 

@@ -54,7 +54,8 @@ def test_the_pool_of_a_map_ends_with_each_call(name):
 def test_the_pool_of_an_iterator_ends_when_it_is_exhausted_and_outlives_errors(kind, name):
     made, make = recorder(name)
     rows = [(x,) for x in range(4)] if kind is Ismap else range(4)
-    items, seen = kind(make, close=True)(odd, rows), []
+    items = kind(make, close=True)(odd, rows)
+    seen: list[int] = []
     while len(seen) < 4:
         assert not is_closed(made[0])
         try:
