@@ -172,3 +172,33 @@ def test_what_is_no_function_is_refused_at_the_call(pool: Pool) -> None:
     for name in ("map", "imap", "uimap", "amap", "pipe", "submit"):
         with pytest.raises(TypeError):
             getattr(pool, name)(3, [1])
+
+
+class Unloadable:
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __reduce__(self) -> Any:
+        return (int, ("not a number",)) if self.how == "reduce" else (Unloadable, (self.how,), {"state": 1})
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError("no state")
+
+
+def unloadable(at: int) -> Any:
+    return {7: Unloadable("reduce"), 50: [Unloadable("state")], 90: {"in": Unloadable("reduce")}}.get(at, at)
+
+
+@pytest.mark.parametrize("launcher", ["process:2", "multiprocess:2"])
+def test_an_object_that_cannot_be_rebuilt_costs_only_its_own_item(launcher: str) -> None:
+    things = [unloadable(i) for i in range(100)]
+    with get_pool(launcher) as pool:
+        outcomes: dict[str, list[Any]] = {
+            "results": pool.map(unloadable, range(100), on_error="return"),
+            "arguments": pool.map(lambda _: None, things, on_error="return"),
+            "rows": pool.starmap(lambda *_: None, [(thing, 1) for thing in things], on_error="return"),
+            "calls": [result.exception(20) for result in [pool.submit(unloadable, i) for i in range(100)]],
+            "streamed": list(pool.imap(unloadable, range(100), on_error="return", chunksize=100)),
+        }
+    for what, values in outcomes.items():
+        assert [at for at, value in enumerate(values) if isinstance(value, ValueError)] == [7, 50, 90], what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
@@ -9,9 +10,10 @@ from functools import partial
 from itertools import islice, starmap
 from struct import Struct
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from anypool._chunk import Calling, Direct, Mode, Packed
+from anypool._failure import describe
 from anypool._segments import SegmentLost
 from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
 from anypool_serialize import dumps, loads
@@ -89,90 +91,6 @@ def run(
     return values, errors
 
 
-class Failure(NamedTuple):
-    """An exception on its way home: pickled if it survives that, described in any case."""
-
-    pickled: bytes | None
-    type_name: str
-    message: str
-    traceback: str
-
-    def rebuild(self) -> BaseException:
-        """The exception itself with the remote traceback as its cause, or `RemoteError` in its stead."""
-        from anypool._errors import RemoteError, RemoteTraceback
-
-        if self.pickled is not None:
-            try:
-                error = loads(self.pickled)
-            except Exception:  # noqa: BLE001 - whatever its class does here, the description is still good
-                error = None
-            if isinstance(error, BaseException):
-                error.__cause__ = RemoteTraceback(self.traceback)
-                return error
-        text = f"{self.type_name}: {self.message}" if self.message else self.type_name
-        rebuilt = RemoteError(text, self.type_name, self.traceback)
-        rebuilt.__cause__ = RemoteTraceback(self.traceback)
-        return rebuilt
-
-
-def describe(error: BaseException) -> Failure:
-    """Make a `Failure`; never raises, whatever the exception's own methods do."""
-    # Not at the top: workers start without it, and most never need it.
-    import traceback
-
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(error)
-    except Exception as broken:  # noqa: BLE001 - a broken __str__ must not cost the report
-        message = f"<str() raised {type(broken).__name__}>"
-    try:
-        text = "".join(traceback.format_exception(kind, error, _without_ours(error)))
-    except Exception:  # noqa: BLE001 - the same
-        text = f"{name}: {message}\n"
-    return Failure(_survives(error), name, message, text)
-
-
-def _without_ours(error: BaseException) -> Any:
-    # The first frame is `run` above; the reader wants what follows.
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__ and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace
-
-
-def _survives(error: BaseException) -> bytes | None:
-    # Exceptions that pickle here may still fail to load there (a two-argument __init__), so it's tried here.
-    if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
-        return None
-    for form in (error, _Uninitialised(error)):
-        try:
-            frames = dumps(form, oob=IN_BAND)
-            if type(loads(frames)) is type(error):
-                return frames.header
-        except Exception:  # noqa: BLE001, S112 - the next form, or it's described instead
-            continue
-    return None
-
-
-class _Uninitialised:
-    """Pickles as an exception that is rebuilt without its own `__init__`, which may not take `args`."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        error = self._error
-        return _rebuilt, (type(error), error.args, vars(error))
-
-
-def _rebuilt(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
-    error = kind.__new__(kind, *args)
-    error.args = args
-    vars(error).update(state)
-    return error
-
-
 class Server:
     """Answers RUN messages; keeps the functions it has seen, by the digest of their bytes."""
 
@@ -191,7 +109,9 @@ class Server:
             if calling is None:
                 yield _reply_to(message, Kind.NEED)
                 return
-            items = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
+            items, whole = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
+            if not whole:
+                calling = _checked(calling)
             calls = call_each(calling, mode, items)
         except SegmentLost:
             yield _reply_to(message, Kind.NEED, INLINE)
@@ -313,16 +233,34 @@ def _open(parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> list[Buf
     return [head, *(fetch(part) if isinstance(part, Ref) else bytearray(part) for part in rest)]
 
 
-def _unpack_items(mode: int, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer], skip: int, count: int) -> Any:
+def _unpack_items(
+    mode: int, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer], skip: int, count: int
+) -> tuple[Any, bool]:
+    """What the calls take, and whether all of it could be rebuilt."""
     if mode == Mode.CALL and count > 1:
-        return map(loads, cast("list[Buffer]", parts))
+        return map(loads, cast("list[Buffer]", parts)), True
     opened = _open(parts, fetch)
-    items = loads(opened[0], opened[1:])
+    whole = True
+    try:
+        items = loads(opened[0], opened[1:])
+    except Exception:
+        if mode == Mode.CALL:
+            raise
+        items, whole = _salvage().salvage(opened[0], opened[1:]), False
     if mode == Mode.CALL:
-        return [items]
+        return [items], whole
     if mode == Mode.MAP:
-        return [column[skip : skip + count] for column in items] if skip or count < len(items[0]) else items
-    return items[skip : skip + count]
+        return [column[skip : skip + count] for column in items] if skip or count < len(items[0]) else items, whole
+    return items[skip : skip + count], whole
+
+
+def _checked(calling: Calling) -> Calling:
+    return calling._replace(function=_salvage().Checked(calling.function))
+
+
+def _salvage() -> Any:
+    # Hardly ever needed, and it takes the pickle module of the standard library.
+    return importlib.import_module("anypool._salvage")
 
 
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
@@ -334,8 +272,13 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
         try:
             opened = _open(parts, fetch)
-            loaded = loads(opened[0], opened[1:])
-        except Exception as error:  # noqa: BLE001 - the class of a result may be broken on this side only
+            try:
+                loaded = loads(opened[0], opened[1:])
+            except Exception:  # noqa: BLE001 - the class of a result may be broken on this side only
+                loaded = _salvage().salvage_outcomes(opened[0], opened[1:], mixed)
+                values, failures, broken = loaded
+                return values, {at: failure.rebuild() for at, failure in failures.items()} | broken
+        except Exception as error:  # noqa: BLE001 - nothing can be saved
             return [None] * count, dict.fromkeys(range(count), error)
         if not mixed:
             return loaded, {}

@@ -9,9 +9,10 @@ import select
 import sys
 from typing import cast
 
+from anypool._failure import describe
 from anypool._linux import private_copy
 from anypool._segments import Arena, Mappings
-from anypool._serve import Server, describe
+from anypool._serve import Server
 from anypool._watch import Watch
 from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
 from anypool_serialize import dumps, initialize, loads
