@@ -101,12 +101,15 @@ def warn_of_copies(root: Any, copies: list[Any], names: tuple[str, ...]) -> None
         warnings.warn(f"{path}: a copy, not {what}", CopiedState, stacklevel=_stack_level())
 
 
+def _top_package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
 def _stack_level() -> int:
-    """Frames up to the first one outside the package."""
-    package = __name__.rpartition(".")[0]
+    """Frames up to the first one outside this package and the one that sends with it."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  there is no public way that is as cheap
     level = 1
-    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(package):
+    while frame is not None and _top_package(frame) in ("anypool", "anypool_serialize"):
         frame = frame.f_back
         level += 1
     return level
