@@ -43,9 +43,9 @@ INTERRUPTED = """
     if not sys.argv[1].startswith("process"):
         del works[-1], works[-2]        # nobody can stop these
     for turn in range(int(sys.argv[2])):
-        print("go", flush=True)
         again = 0
         try:
+            print("go", flush=True)
             works[turn % len(works)]()
         except KeyboardInterrupt:
             back = time.time()

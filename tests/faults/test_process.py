@@ -304,16 +304,20 @@ def test_a_task_may_close_print_and_exit_as_it_likes() -> None:
         assert pool.map(abs, range(-10, 0)) == list(range(10, 0, -1))
 
 
-def test_a_thread_of_the_owner_that_ends_takes_no_worker_along() -> None:
+def test_a_thread_of_the_owner_that_ends_takes_no_worker_along(wait_until) -> None:
     made: list[Pool] = []
-    thread = threading.Thread(target=lambda: made.append(get_pool("process:2")))
+
+    def make() -> None:
+        made.append(get_pool("process:2"))
+        wait_until(lambda: made[0].map(abs, range(10)) and all(worker.pid for worker in made[0].workers()))
+
+    thread = threading.Thread(target=make)
     thread.start()
     thread.join(10)
     with made[0] as pool:
-        time.sleep(0.1)
-        pids = {worker.pid for worker in pool.workers()}
-        assert pool.map(abs, [-1]) == [1]
-        assert {worker.pid for worker in pool.workers()} >= pids - {0}
+        before = [worker.pid for worker in pool.workers()]
+        assert pool.map(abs, range(-100, 0)) == list(range(100, 0, -1))
+        assert [worker.pid for worker in pool.workers()] == before
 
 
 @pytest.mark.parametrize("handler", ["ignored", "handled"])
