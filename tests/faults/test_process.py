@@ -54,6 +54,11 @@ def kill_agent(agent: int) -> None:
         time.sleep(0.001)
 
 
+def pids_of(pool: Pool) -> list[int]:
+    """The processes of the workers that are known to have started."""
+    return [worker.pid for worker in pool.workers() if worker.pid]
+
+
 class Killer(threading.Thread):
     """Kills so many of a pool's workers, at random moments."""
 
@@ -65,7 +70,7 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         while self._left and not self.enough.wait(self._random.uniform(0.001, self._longest)):
-            pids = [worker.pid for worker in self._pool.workers() if worker.pid]
+            pids = pids_of(self._pool)
             if pids:
                 with suppress(ProcessLookupError):
                     os.kill(self._random.choice(pids), signal.SIGKILL)
@@ -207,13 +212,13 @@ def test_an_agent_that_is_killed_before_it_answers_is_started_again() -> None:
 def test_a_stopped_worker_is_not_declared_dead(wait_until) -> None:
     with get_pool("process:1") as pool:
         pool.map(abs, [1])
-        (worker,) = pool.workers()
-        os.kill(worker.pid, signal.SIGSTOP)
+        (pid,) = pids_of(pool)
+        os.kill(pid, signal.SIGSTOP)
         result = pool.submit(os.getpid)
         with pytest.raises(TimeoutError):
             result.result(0.3)
-        os.kill(worker.pid, signal.SIGCONT)
-        assert result.result(10) == worker.pid
+        os.kill(pid, signal.SIGCONT)
+        assert result.result(10) == pid
 
 
 def test_a_forked_child_that_keeps_descriptors_open_disturbs_nothing(wait_until) -> None:
@@ -226,7 +231,7 @@ def test_a_forked_child_that_keeps_descriptors_open_disturbs_nothing(wait_until)
             os.read(release, 1)  # Until the parent lets go.
             os._exit(0)
         try:
-            os.kill(pool.workers()[0].pid, signal.SIGKILL)
+            os.kill(pids_of(pool)[0], signal.SIGKILL)
             assert pool.map(abs, range(-100, 0)) == list(range(100, 0, -1))
             workers = [worker.pid for worker in pool.workers()]
             pool.close()
