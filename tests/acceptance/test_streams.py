@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 
 import pytest
@@ -125,3 +126,13 @@ def test_a_stream_may_be_shared_by_threads(pool: Pool) -> None:
     for thread in threads:
         thread.join(20)
     assert sorted(itertools.chain(*taken)) == list(range(3000))
+
+
+def test_who_waits_may_look_while_outcomes_arrive(pool: Pool) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(150):
+            assert list(pool.imap(abs, iter(range(68)), chunksize=11)) == list(range(68))
+    finally:
+        sys.setswitchinterval(interval)

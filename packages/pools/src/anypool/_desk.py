@@ -76,7 +76,7 @@ class Desk:
         return sum(self._room(slot) for slot in list(self.slots.values()))
 
     def _room(self, slot: Slot) -> int:
-        flights = slot.flights
+        flights = list(slot.flights)
         if slot.closing or slot.slow or slot.verdict is not None or self._in_quarantine():
             return 0
         if not flights:
@@ -92,7 +92,7 @@ class Desk:
         """Whether a suspect runs alone, since of several nobody could say which one ended their executor."""
         if self._reports_items:
             return False
-        return any(flight.chunk.losses for slot in list(self.slots.values()) for flight in slot.flights)
+        return any(flight.chunk.losses for slot in list(self.slots.values()) for flight in list(slot.flights))
 
     def assign(self, now: float) -> list[tuple[Slot, Flight]]:
         """Give ready chunks to the slots that have least to do; return what is to be sent."""
@@ -357,11 +357,12 @@ class Desk:
             return None
         waits = []
         for slot in list(self.slots.values()):
-            if not slot.flights or slot.verdict is not None:
+            flights = list(slot.flights)
+            if not flights or slot.verdict is not None:
                 continue
-            if len(slot.flights) > 1 and not slot.slow:
+            if len(flights) > 1 and not slot.slow:
                 waits.append(slot.since + self._patience() - now)
-            flight = slot.flights[0]
+            flight = flights[0]
             timeout = flight.chunk.job.timeout
             if timeout is not None:
                 # An item that has not begun can't be late for at least so long.

@@ -92,8 +92,8 @@ class Engine(Driver):
 
     def flying(self, stream: Stream) -> bool:
         """Whether a chunk of this map is with a worker or about to be."""
-        slots = self.desk.slots.values()
-        return stream.queued or any(flight.chunk.lane is stream for slot in slots for flight in slot.flights)
+        slots = list(self.desk.slots.values())
+        return stream.queued or any(flight.chunk.lane is stream for slot in slots for flight in list(slot.flights))
 
     def _wanted(self, stream: Stream, waiting: bool) -> int:
         return stream.wanted(self.desk.room(), len(self.desk.slots), waiting)
