@@ -88,18 +88,19 @@ class Batches:
             stream.undelivered = 0
             if not closed:
                 engine.feed(stream, waiting=True, lazy=True)
+            # Asked before collecting: what arrives after that is collected the next time.
+            finished, given_up = stream.finished, closed and not engine.flying(stream)
             for values, errors in stream.collect():
                 self._cut(values, errors)
             if self._pieces:
                 stream.undelivered = sum(map(operator.length_hint, self._pieces))
                 if not closed:
                     engine.feed(stream, waiting=False)
-            elif stream.broken is not None:
-                self._pieces.append(_Raise(stream.broken))
+            elif finished:
+                if stream.broken is not None:
+                    self._pieces.append(_Raise(stream.broken))
                 self._end(kill=False)
-            elif stream.finished:
-                self._end(kill=False)
-            elif closed and not engine.flying(stream):
+            elif given_up:
                 self._pieces.append(_Raise(PoolClosed("the pool was closed before all results were read")))
                 self._end(kill=False)
             else:
