@@ -152,6 +152,11 @@ class Rig:
             own = cause.own and self.desk.slots[number].verdict is None
             met = self.deaths if own else self.losses
             met[index] = met.get(index, 0) + 1
+        elif worker.pipe:
+            # What killed it may have been to unpickle the chunk.
+            first, count = worker.pipe[0].chunk.first, worker.pipe[0].chunk.count
+            for index in range(first, first + count):
+                self.losses[index] = self.losses.get(index, 0) + 1
         self.workers[number] = Worker()
         self.desk.lost(number, cause)
         self.desk.renewed(number)

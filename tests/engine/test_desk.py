@@ -105,7 +105,32 @@ def test_what_has_not_begun_is_never_lost(count, workers, chunksize, script) -> 
     play(rig, script)
     for _, error in rig.seen:
         if isinstance(error, WorkerLost):
-            assert error.item in rig.began
+            assert error.item in rig.began or rig.losses[error.item] > 5
+
+
+@EXAMPLES
+@given(sizes, pools, chunk_sizes, st.integers(0, 40), st.sampled_from([None, 0]), steps)
+def test_an_item_that_kills_before_it_begins_costs_only_its_chunk(
+    count, workers, chunksize, culprit, retries, script
+) -> None:
+    rig = Rig(count, workers, chunksize=chunksize, retries=retries)
+    real_work = rig.work
+
+    def work(number: int, items: int, seconds: float = 0.001) -> None:
+        worker = rig.workers[number]
+        if worker.pipe:
+            chunk = worker.pipe[0].chunk
+            if chunk.first <= culprit < chunk.first + chunk.count:
+                rig.die(number, begun=False)
+                return
+        real_work(number, items, seconds)
+
+    rig.work = work
+    play(rig, script, deaths=False)
+    rig.check_complete()
+    lost = [error.item for _, error in rig.seen if isinstance(error, WorkerLost)]
+    assert (culprit in lost) == (culprit < count)
+    assert len(lost) <= (chunksize or count)
 
 
 @EXAMPLES

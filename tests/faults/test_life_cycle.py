@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from napping import ASYNCHRONOUS, OTHER_PROCESSES, nap, touch_and_nap  # type: ignore[import-not-found]
 
 from anypool import (
     PoolClosed,
@@ -20,22 +21,6 @@ from anypool import (
     WorkerLost,
     get_pool,
 )
-
-OTHER_PROCESSES = ["process:2", "multiprocess:2"]
-
-
-ASYNCHRONOUS = ["thread:2", *OTHER_PROCESSES]
-
-
-def nap(seconds):
-    time.sleep(seconds)
-    return seconds
-
-
-def touch_and_nap(path, seconds):
-    Path(path).touch()
-    time.sleep(seconds)
-
 
 def drained(stream) -> tuple[list[Any], list[BaseException]]:
     values: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
+from napping import ASYNCHRONOUS, OTHER_PROCESSES, nap, touch_and_nap  # type: ignore[import-not-found]
 
 from anypool import (
     RemoteError,
@@ -16,22 +18,6 @@ from anypool import (
     WorkerLost,
     get_pool,
 )
-
-OTHER_PROCESSES = ["process:2", "multiprocess:2"]
-
-
-ASYNCHRONOUS = ["thread:2", *OTHER_PROCESSES]
-
-
-def nap(seconds):
-    time.sleep(seconds)
-    return seconds
-
-
-def touch_and_nap(path, seconds):
-    Path(path).touch()
-    time.sleep(seconds)
-
 
 @pytest.mark.parametrize("raised", [SystemExit(3), SystemExit("text"), GeneratorExit()])
 def test_system_exit_in_a_task_is_a_remote_error(launcher: str, raised: BaseException) -> None:
@@ -135,6 +121,34 @@ def test_a_task_past_its_timeout_is_stopped_and_costs_only_itself(launcher: str,
             assert "item 1" in str(outcomes[1])
             with pytest.raises(TimeoutError):
                 pool.map(nap, [stuck], timeout=0.1)
+        assert pool.map(abs, [-1]) == [1]
+
+
+@pytest.mark.parametrize("launcher", OTHER_PROCESSES)
+def test_the_time_to_load_a_function_is_not_its_tasks_own(launcher: str, tmp_path, monkeypatch) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.6)\ndef same(x):\n    return x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    same = importlib.import_module("slow_to_import").same
+    with get_pool(launcher) as pool:
+        assert pool.map(same, range(4), timeout=0.3) == [0, 1, 2, 3]
+
+
+class Lethal:
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+@pytest.mark.parametrize("launcher", OTHER_PROCESSES)
+@pytest.mark.parametrize("retries", [None, 0])
+def test_an_item_that_kills_whoever_unpickles_it_costs_only_its_chunk(launcher: str, retries: int | None) -> None:
+    options = {} if retries is None else {"retries": retries}
+    with get_pool(launcher) as pool:
+        items = [1, 2, 3, Lethal(), *range(20)]
+        outcomes = pool.map(type, items, on_error="return", chunksize=3, **options)
+        assert {at for at, outcome in enumerate(outcomes) if outcome is not int} <= {3, 4, 5}
+        assert isinstance(outcomes[3], WorkerLost)
+        with pytest.raises(WorkerLost):
+            pool.submit(type, Lethal()).result(20)
         assert pool.map(abs, [-1]) == [1]
 
 

@@ -15,7 +15,7 @@ from anypool._chunk import Body, Calling, Mode
 from anypool._crew import Begun, Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
 from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
-from anypool._serve import serve, unpack_reply
+from anypool._serve import prepare, serve, unpack_reply
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
 
@@ -40,8 +40,9 @@ class ExecutorCrew:
 
     A running call can't be ended: a slot whose task is given up comes back when its future ends. Nor can it be told
     which worker broke an executor, so a chunk is blamed only if it was alone. An executor may offer more than the
-    standard asks: `kill_workers()` ends them and returns when they are gone, `resize(workers)`, and with
-    `submit_watched(f, *args)` instead of `submit` `begun(future)` tells since when (monotonic) a call has been running.
+    standard asks: `kill_workers()` ends them and returns when they are gone, `resize(workers)`, and
+    `submit_watched(prepare, *args)`, which calls what `prepare(*args)` returns on a worker, and then tells by
+    `begun(future)` since when (monotonic) that has been running.
     """
 
     polled = False
@@ -115,10 +116,10 @@ class ExecutorCrew:
             return None  # With the loss of its slot, which is about to be told, this chunk goes back.
         executor = self._executor
         with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
-        data = b"".join(encode(run_message(slot, flight, with_body, careful=False)))
         watch = getattr(executor, "submit_watched", None) if flight.chunk.careful else None
+        data = b"".join(encode(run_message(slot, flight, with_body, careful=watch is not None)))
         try:
-            future: Future[Any] = (watch or executor.submit)(serve, data)
+            future: Future[Any] = watch(prepare, data) if watch is not None else executor.submit(serve, data)
         except (RuntimeError, OSError) as error:  # Broken while nobody looked, shut down by its owner, out of means.
             future, flight.begun = Future(), None
             self._trips[future] = _Trip(slot, flight.seq, taken=False, watched=False)
@@ -139,7 +140,7 @@ class ExecutorCrew:
 
     def _done(self, future: Future[Any]) -> None:
         try:
-            (message,) = Decoder().feed(future.result(0))
+            messages = Decoder().feed(future.result(0))
         except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever the engine failed with ends this chunk
             self._failed(future, error)
             return
@@ -151,10 +152,11 @@ class ExecutorCrew:
         if trip is None:
             return
         self._breaks = 0
-        if message.kind == Kind.NEED:
-            self._deliver([Needed(trip.slot, message.seq)])
-        else:
-            self._deliver([Replied(trip.slot, trip.seq, unpack_reply(message, _no_segments))])
+        if messages[0].kind == Kind.NEED:
+            self._deliver([Needed(trip.slot, trip.seq)])
+            return
+        outcomes = [unpack_reply(message, _no_segments) for message in messages]
+        self._deliver([Replied(trip.slot, trip.seq, each, each is outcomes[-1]) for each in outcomes])
 
     def _forget(self, future: Future[Any]) -> _Trip | None:
         trip = self._trips.pop(future, None)

@@ -4,7 +4,8 @@ A state machine without I/O or clock: the engine tells it what happened and when
 
 Attempts. What was not begun when a worker died is sent again free of charge. Of a lost chunk with several items nobody
 knows which one killed the worker, so it runs again carefully, each outcome sent at once; a death there is charged to
-the item that was running, and only that one. Losses that are no fault of the worker's own are free, five times.
+the item that was running, and only that one. Losses that are no fault of the worker's own are free, five times; so are
+deaths before the first item began: what kills a worker may be to unpickle the chunk, which then is lost as a whole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from anypool._chunk import Chunk, Lane, Outcomes, failed
+from anypool._chunk import Chunk, Direct, Lane, Outcomes, failed
 from anypool._errors import TaskTimeout, WorkerLost
 from anypool._slot import Cause, Flight, Slot
 
@@ -223,8 +224,10 @@ class Desk:
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
             unbegun = flight.begun is None and (flight.chunk.careful or not self._reports_items)
-            if at > 0 or not slot.ready or unbegun:
+            if at > 0 or not slot.ready:
                 rest.lane.give_back(rest)
+            elif unbegun:
+                self._early_loss(rest, cause, by_itself=cause.own and verdict is None)
             elif verdict == "timeout":
                 if slot.judged == (flight.seq, flight.progress):
                     self._timed_out(rest)
@@ -238,53 +241,56 @@ class Desk:
         return false_start
 
     @staticmethod
+    def _early_loss(rest: Chunk, cause: Cause, by_itself: bool) -> None:
+        rest.losses += 1
+        if not by_itself or rest.losses <= _FREE_LOSSES or rest.lane.ended:
+            rest.lane.give_back(rest)
+            return
+        # A chunk's items are unpickled together, so that to divide it would change nothing.
+        errors: dict[int, BaseException] = {at: worker_lost(rest, at, cause, begun=False) for at in range(rest.count)}
+        rest.lane.settle(rest, 0, Direct([None] * rest.count, errors, errors=dict.fromkeys(errors, False)))
+
+    @staticmethod
     def _timed_out(rest: Chunk) -> None:
         seconds = rest.job.timeout
-        error = TaskTimeout(f"item {rest.first} ran longer than timeout={seconds:g} s and was given up")
-        outcome = failed(error)
+        outcome = failed(TaskTimeout(f"item {rest.first} ran longer than timeout={seconds:g} s and was given up"))
         outcome.errors[0] = rest.job.retry_late
-        rest.lane.settle(rest, 0, outcome)
-        if rest.count > 1:
-            rest.lane.give_back(rest.part(1, rest.count - 1))
+        _settle_first(rest, outcome)
 
     def _free_loss(self, rest: Chunk, cause: Cause) -> None:
         rest.losses += 1
-        if self._reports_items and not rest.careful:
-            # Whose loss it was is not known; next time it will be.
-            rest.careful = True
-            rest.lane.give_back(rest)
-            return
-        if not self._reports_items and rest.count > 1:
-            self._divide(rest)
+        if self._narrowed(rest):
             return
         losses = rest.lane.charge(rest.first, own=False)
         if rest.lane.ended or (losses <= _FREE_LOSSES and rest.job.lost_retries > 0):
             rest.lane.give_back(rest)
-            return
-        # Only the first item has begun.
-        rest.lane.settle(rest, 0, failed(worker_lost(rest, 0, cause, "")))
-        if rest.count > 1:
-            rest.lane.give_back(rest.part(1, rest.count - 1))
+        else:
+            _settle_first(rest, failed(worker_lost(rest, 0, cause)))
 
     def _own_death(self, rest: Chunk, cause: Cause) -> None:
-        if self._reports_items and not rest.careful:
-            # Whether it had begun is not known either; next time it will be.
-            rest.careful = True
-            rest.lane.give_back(rest)
-            return
-        if not self._reports_items and rest.count > 1:
-            self._divide(rest)
+        if self._narrowed(rest):
             return
         deaths = rest.lane.charge(rest.first)
         if deaths > rest.job.lost_retries:
             tried = f" ({deaths} attempts)" if deaths > 1 else ""
-            rest.lane.settle(rest, 0, failed(worker_lost(rest, 0, cause, tried)))
-        else:
-            again = rest.part(0, 1)
-            again.careful = True
-            rest.lane.give_back(again)
+            _settle_first(rest, failed(worker_lost(rest, 0, cause, tried)))
+            return
+        again = rest.part(0, 1)
+        again.careful = True
+        rest.lane.give_back(again)
         if rest.count > 1:
             rest.lane.give_back(rest.part(1, rest.count - 1))
+
+    def _narrowed(self, rest: Chunk) -> bool:
+        """Whether nobody knows which item was running, if any; next time more will be known."""
+        if not rest.careful and (self._reports_items or rest.count > 1):
+            rest.careful = True
+            rest.lane.give_back(rest)
+            return True
+        if not self._reports_items and rest.count > 1:
+            self._divide(rest)
+            return True
+        return False
 
     @staticmethod
     def _divide(rest: Chunk) -> None:
@@ -374,19 +380,27 @@ class Desk:
         return max(0.001, min(waits)) if waits else None
 
 
-def worker_lost(chunk: Chunk, at: int, cause: Cause, tried: str) -> WorkerLost:
-    """The error of one item."""
+def _settle_first(rest: Chunk, outcome: Outcomes) -> None:
+    """The first item of those that are left has begun, and has this outcome; the others have not begun."""
+    rest.lane.settle(rest, 0, outcome)
+    if rest.count > 1:
+        rest.lane.give_back(rest.part(1, rest.count - 1))
+
+
+def worker_lost(chunk: Chunk, at: int, cause: Cause, tried: str = "", begun: bool = True) -> WorkerLost:
+    """The error of one item; not `begun`: its worker was lost each time that it was to unpickle it."""
     item = chunk.first + at if chunk.job.number else None
     what = "a call" if item is None else f"item {item}"
     where = f" on {cause.host}" if cause.host else ""
     tail = f"\nlast lines of its stderr:\n{cause.stderr}" if cause.stderr else ""
-    message = f"{cause.worker or 'a worker'}{where} was lost while it ran {what}: {cause.text}{tried}{tail}"
+    did = f"ran {what}" if begun else f"unpickled {what}" + " and its neighbours" * (chunk.count > 1)
+    message = f"{cause.worker or 'a worker'}{where} was lost while it {did}: {cause.text}{tried}{tail}"
     return WorkerLost(
         message,
         item=item,
         worker=cause.worker,
         host=cause.host,
         cause=cause.text,
-        begun=True,
+        begun=begun,
         stderr=cause.stderr,
     )

@@ -307,6 +307,15 @@ def serve(data: bytes) -> bytes:
     return b"".join(encode(reply))
 
 
+def prepare(data: bytes) -> Callable[[], bytes]:
+    """The same in two steps, for a careful chunk: load, which may take its time or be the end; then call."""
+    (message,) = Decoder().feed(data)
+    replies = _server.answer(message, _inline_only)
+    # That it is about to begin, or all there is to say.
+    first = next(replies)
+    return lambda: b"".join([piece for reply in list(replies) or [first] for piece in encode(reply)])
+
+
 def _inline_only(ref: Ref) -> Buffer:
     raise ValueError(f"{ref} does not reach a foreign executor; parts must be inline")
 

@@ -88,12 +88,12 @@ class _Executor(ProcessPoolExecutor):
         super().__init__(workers, context, _begin, (*setup, told), max_tasks_per_child=once)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(_run, 0, fn, *args, **kwargs)
+        return super().submit(_run, fn, *args, **kwargs)
 
-    def submit_watched(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        """The same for a call of which `begun` is to tell when it began; each is to be asked for."""
+    def submit_watched(self, prepare: Callable[..., Callable[[], Any]], /, *args: Any) -> Future[Any]:
+        """Call what `prepare(*args)` returns; `begun`, which is to be asked for each, tells when that began."""
         number = next(self._numbers)
-        future = self._watched[number] = super().submit(_run, number, fn, *args)
+        future = self._watched[number] = super().submit(_run, _prepared, number, prepare, *args)
         return future
 
     def begun(self, future: Future[Any]) -> float | None:
@@ -161,13 +161,11 @@ def _begin(setup: bytes, key: bytes, told: Any) -> None:
         _failure = error
 
 
-def _run(number: int, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     global _running
     if _failure is not None:
         text = f"the initializer raised {type(_failure).__name__}: {_failure}"
         raise WorkerLost(text, cause="initializer") from _failure
-    if number:
-        _told.send_bytes(_MARK.pack(number, time.monotonic()))
     _running = True
     try:
         return fn(*args, **kwargs)
@@ -175,6 +173,12 @@ def _run(number: int, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise WorkerLost("the task was interrupted", cause="SIGINT") from error
     finally:
         _running = False
+
+
+def _prepared(number: int, prepare: Callable[..., Callable[[], Any]], *args: Any) -> Any:
+    call = prepare(*args)
+    _told.send_bytes(_MARK.pack(number, time.monotonic()))
+    return call()
 
 
 def _interrupted(*_: object) -> None:
