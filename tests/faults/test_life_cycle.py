@@ -22,6 +22,7 @@ from anypool import (
     get_pool,
 )
 
+
 def drained(stream) -> tuple[list[Any], list[BaseException]]:
     values: list[Any] = []
     errors: list[BaseException] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from anypool import (
     WorkerLost,
     get_pool,
 )
+
 
 @pytest.mark.parametrize("raised", [SystemExit(3), SystemExit("text"), GeneratorExit()])
 def test_system_exit_in_a_task_is_a_remote_error(launcher: str, raised: BaseException) -> None:
