@@ -7,6 +7,7 @@ import os
 import signal
 from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import Any
 
 import pytest
 from napping import ASYNCHRONOUS, OTHER_PROCESSES, nap, touch_and_nap  # type: ignore[import-not-found]
@@ -141,10 +142,10 @@ class Lethal:
 @pytest.mark.parametrize("launcher", OTHER_PROCESSES)
 @pytest.mark.parametrize("retries", [None, 0])
 def test_an_item_that_kills_whoever_unpickles_it_costs_only_its_chunk(launcher: str, retries: int | None) -> None:
-    options = {} if retries is None else {"retries": retries}
+    options: dict[str, Any] = {} if retries is None else {"retries": retries}
     with get_pool(launcher) as pool:
         items = [1, 2, 3, Lethal(), *range(20)]
-        outcomes = pool.map(type, items, on_error="return", chunksize=3, **options)
+        outcomes: list[Any] = pool.map(type, items, on_error="return", chunksize=3, **options)
         assert {at for at, outcome in enumerate(outcomes) if outcome is not int} <= {3, 4, 5}
         assert isinstance(outcomes[3], WorkerLost)
         with pytest.raises(WorkerLost):
