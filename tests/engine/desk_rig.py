@@ -161,6 +161,14 @@ class Rig:
         self.desk.lost(number, cause)
         self.desk.renewed(number)
 
+    def look(self, seconds: float, left: int) -> None:
+        """After so long take back what waits behind slow chunks, except `left` that workers were faster to take."""
+        self.now += seconds
+        for number in self.desk.stuck(self.now):
+            pipe = self.workers[number].pipe
+            while len(pipe) > left:
+                self.desk.recalled(number, pipe.pop().seq)
+
     def late(self, number: int, seq: int) -> None:
         """A reply of a worker that is gone, or a second one for the same chunk."""
         self.desk.replied(number, seq, Direct(["late"]), True, self.now)
@@ -206,7 +214,7 @@ class Rig:
 steps = st.lists(
     st.tuples(
         st.integers(0, 3),
-        st.sampled_from(["work", "work", "work", "die", "die unbegun", "agent", "late", "feed", "collect", "kill"]),
+        st.sampled_from(["work", "work", "work", "die", "die unbegun", "agent", "late", "feed", "collect", "kill", "look"]),
         st.integers(1, 9),
     ),
     max_size=60,
@@ -233,6 +241,8 @@ def play(rig: Rig, script: list[tuple[int, str, int]], *, deaths: bool = True) -
         elif what == "kill" and deaths:
             rig.desk.abandon(number, "cancelled")
             rig.die(number)
+        elif what == "look":
+            rig.look(0.1, left=much % 2)
         elif what == "late" and old:
             current = {flight.seq for worker in rig.workers.values() for flight in worker.pipe}
             stale = [seq for seq in old if seq not in current]

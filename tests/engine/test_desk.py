@@ -309,3 +309,16 @@ def test_a_worker_that_lacks_the_function_is_asked_again_without_an_attempt() ->
     rig.finish()
     rig.check_complete()
     assert set(rig.began.values()) == {1}
+
+
+@EXAMPLES
+@given(pools, st.integers(1, 4), steps)
+def test_a_worker_from_which_all_was_taken_back_works_on(workers, chunksize, script) -> None:
+    rig = Rig(60, workers, chunksize=chunksize)
+    rig.stream.sizer.per_item = 1e-4
+    rig.feed()
+    for number in rig.workers:
+        assert len(rig.workers[number].pipe) == 2 or rig.stream.read == 60
+    rig.look(0.1, left=0)
+    play(rig, script)
+    rig.check_complete()

@@ -330,6 +330,9 @@ class Desk:
             slot = self.slots[number]
             slot.flights.remove(flight)
             self.in_flight -= 1
+            if not slot.flights:
+                # Not even the oldest had begun: nothing will end here that would say so.
+                slot.slow = False
             if slot.quota is not None:
                 slot.quota += flight.chunk.count
             flight.chunk.lane.give_back(flight.chunk)

@@ -7,18 +7,27 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from anypool._errors import PoolClosed
-
-if TYPE_CHECKING:
-    from anypool._pool import Pool
-    from anypool._result import Result
+from anypool._result import Result
 
 __all__: list[str] = []
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Pool(Protocol):
+    """What an executor needs of the pool behind it."""
+
+    def submit(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]: ...
+
+    def close(self) -> None: ...
+
+    def join(self) -> None: ...
+
+    def _cancel_waiting(self) -> None: ...
 
 
 class PoolExecutor(Executor):

@@ -358,7 +358,7 @@ def _call_back(
 def _arrive(identity: str, launcher: Launcher) -> Pool:
     """A pickled pool: the original where it lives, one and the same equivalent elsewhere."""
     pool = pools.get(identity)
-    if pool is None:
+    if not isinstance(pool, Pool):
         pool = Pool(launcher, start=False)
         pool._become_guest(identity)  # noqa: SLF001 - our own
     elif pool._used and launcher.workers not in (None, pool.launcher.workers):  # noqa: SLF001

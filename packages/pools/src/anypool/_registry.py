@@ -16,10 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from anypool._pool import Pool
+from typing import Any, Protocol
 
 __all__: list[str] = []
 
@@ -28,18 +25,38 @@ _LOOK_SECONDS = 2.0
 # Pools that came as arguments are kept between tasks, but not all of them for ever.
 _MOST_GUESTS = 8
 
-pools: weakref.WeakValueDictionary[str, Pool] = weakref.WeakValueDictionary()
+
+class Known(Protocol):
+    """What a pool shows to its registry; `_on_executor`: it needs one of the standard library's to work."""
+
+    _on_executor: bool
+
+    @property
+    def _awake(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def join(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def _rest(self, seconds: float) -> None: ...
+
+    def _forked(self) -> None: ...
+
+
+pools: weakref.WeakValueDictionary[str, Known] = weakref.WeakValueDictionary()
 
 
 class Guests:
     """Pools that came as arguments from the process that owns them."""
 
     def __init__(self) -> None:
-        self._pools: deque[Pool] = deque(maxlen=_MOST_GUESTS)
+        self._pools: deque[Known] = deque(maxlen=_MOST_GUESTS)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def add(self, pool: Pool) -> None:
+    def add(self, pool: Known) -> None:
         """Keep a pool for the tasks to come."""
         self._pools.append(pool)
 

@@ -7,14 +7,11 @@ import signal
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET, socket
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from anypool import _linux
-from anypool._loop import READ, WRITE
+from anypool._loop import READ, WRITE, Loop
 from anypool._wire import OPTIONAL, Buffer, Decoder, Kind, Message, WireError, control, encode
-
-if TYPE_CHECKING:
-    from anypool._agent import Agent
 
 __all__: list[str] = []
 
@@ -107,10 +104,20 @@ class Outbox:
         self._current = self._current[count:]
 
 
+class Host(Protocol):
+    """What a session needs of the agent that it belongs to."""
+
+    loop: Loop
+    sessions: set[Session]
+
+    def spawn(self, session: Session, slot: int, seq: int, reader: int, writer: int) -> Worker:
+        """Fork a worker. In the child this raises `Born`; an `OSError` means that nothing was started."""
+
+
 class Session:
     """Serves one control socket until its owner says goodbye, or is gone."""
 
-    def __init__(self, agent: Agent, sock: socket, owner: int, inside: Worker | None) -> None:
+    def __init__(self, agent: Host, sock: socket, owner: int, inside: Worker | None) -> None:
         self.agent, self.inside = agent, inside
         self.workers: dict[tuple[int, int], Worker] = {}
         self.setup: dict[str, Any] = {}
