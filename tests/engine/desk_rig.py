@@ -211,10 +211,11 @@ class Rig:
         return value
 
 
+_STEPS = ["work", "work", "work", "die", "die unbegun", "agent", "late", "feed", "collect", "kill", "look"]
 steps = st.lists(
     st.tuples(
         st.integers(0, 3),
-        st.sampled_from(["work", "work", "work", "die", "die unbegun", "agent", "late", "feed", "collect", "kill", "look"]),
+        st.sampled_from(_STEPS),
         st.integers(1, 9),
     ),
     max_size=60,
