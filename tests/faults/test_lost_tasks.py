@@ -149,7 +149,7 @@ def test_an_item_that_kills_whoever_unpickles_it_costs_only_its_chunk(launcher: 
         assert {at for at, outcome in enumerate(outcomes) if outcome is not int} <= {3, 4, 5}
         assert isinstance(outcomes[3], WorkerLost)
         with pytest.raises(WorkerLost):
-            pool.submit(type, Lethal()).result(20)
+            pool.submit(type, Lethal()).result(40)
         assert pool.map(abs, [-1]) == [1]
 
 

@@ -4,8 +4,8 @@ A state machine without I/O or clock: the engine tells it what happened and when
 
 Attempts. What was not begun when a worker died is sent again free of charge. Of a lost chunk with several items nobody
 knows which one killed the worker, so it runs again carefully, each outcome sent at once; a death there is charged to
-the item that was running, and only that one. Losses that are no fault of the worker's own are free, five times; so are
-deaths before the first item began: what kills a worker may be to unpickle the chunk, which then is lost as a whole.
+the item that was running, and only that one. Losses that are no fault of the worker's own are free, five times; deaths
+before the first item began three times: what kills a worker may be to unpickle the chunk, which then is lost as a whole.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _BIG_BYTES = 4 << 20
 # While a worker is idle, a chunk waits behind another one only for what its move would cost.
 _SHORT_SECONDS = 0.001
 _FREE_LOSSES = 5
+_EARLY_LOSSES = 3
 _PARTS = 8
 # A map that ended early leaves its running chunks this long before their worker is replaced, if its slot is needed.
 GRACE = 1.0
@@ -243,7 +244,7 @@ class Desk:
     @staticmethod
     def _early_loss(rest: Chunk, cause: Cause, by_itself: bool) -> None:
         rest.losses += 1
-        if not by_itself or rest.losses <= _FREE_LOSSES or rest.lane.ended:
+        if not by_itself or rest.losses <= _EARLY_LOSSES or rest.lane.ended:
             rest.lane.give_back(rest)
             return
         # A chunk's items are unpickled together, so that to divide it would change nothing.
