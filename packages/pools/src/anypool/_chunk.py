@@ -95,12 +95,12 @@ class Chunk:
     """`count` items of a payload, after the first `skip`; `first` is the index of the first of them in the input.
 
     A chunk that comes back in part, or is lost, is cut again by its numbers alone; the payload is packed once.
-    `expected` is a guess in seconds, `size` is in bytes, `losses` counts those that were nobody's fault, `extra` is its
-    lane's.
+    `expected` is a guess in seconds, `size` is in bytes, `losses` counts those that were nobody's fault, `early` the
+    deaths of workers before its first item began, `extra` is its lane's.
     """
 
     __slots__ = (
-        "careful", "count", "expected", "extra", "first", "job", "lane", "losses", "payload", "size", "skip",
+        "careful", "count", "early", "expected", "extra", "first", "job", "lane", "losses", "payload", "size", "skip",
     )  # fmt: skip
 
     def __init__(
@@ -119,7 +119,7 @@ class Chunk:
         self.job, self.lane, self.first, self.count, self.payload = job, lane, first, count, payload
         self.skip, self.size, self.careful, self.extra = skip, size, careful, extra
         self.expected = float("inf")
-        self.losses = 0
+        self.losses = self.early = 0
 
     def part(self, start: int, count: int) -> Chunk:
         """`count` items of this chunk from its `start`-th on."""
@@ -127,7 +127,7 @@ class Chunk:
             self.job, self.lane, self.first + start, count, self.payload,
             skip=self.skip + start, size=self.size, careful=self.careful, extra=self.extra,
         )  # fmt: skip
-        part.expected, part.losses = self.expected, self.losses
+        part.expected, part.losses, part.early = self.expected, self.losses, self.early
         return part
 
 

@@ -29,7 +29,7 @@ _BIG_BYTES = 4 << 20
 # While a worker is idle, a chunk waits behind another one only for what its move would cost.
 _SHORT_SECONDS = 0.001
 _FREE_LOSSES = 5
-_EARLY_LOSSES = 3
+_EARLY_DEATHS = 3
 _PARTS = 8
 # A map that ended early leaves its running chunks this long before their worker is replaced, if its slot is needed.
 GRACE = 1.0
@@ -244,7 +244,8 @@ class Desk:
     @staticmethod
     def _early_loss(rest: Chunk, cause: Cause, by_itself: bool) -> None:
         rest.losses += 1
-        if not by_itself or rest.losses <= _EARLY_LOSSES or rest.lane.ended:
+        rest.early += by_itself
+        if rest.early <= _EARLY_DEATHS or not by_itself or rest.lane.ended:
             rest.lane.give_back(rest)
             return
         # A chunk's items are unpickled together, so that to divide it would change nothing.
