@@ -4,8 +4,8 @@ A state machine without I/O or clock: the engine tells it what happened and when
 
 Attempts. What was not begun when a worker died is sent again free of charge. Of a lost chunk with several items nobody
 knows which one killed the worker, so it runs again carefully, each outcome sent at once; a death there is charged to
-the item that was running, and only that one. Losses that are no fault of the worker's own are free, five times; deaths
-before the first item began three times: what kills a worker may be to unpickle the chunk, which then is lost as a whole.
+the item that was running, and only that one. Losses that are no fault of the worker's own are free, five times. Deaths
+before the first item began are so three times: what kills may be to unpickle the chunk, which then is lost as a whole.
 """
 
 from __future__ import annotations
