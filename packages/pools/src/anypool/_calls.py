@@ -145,6 +145,22 @@ class Calls:
         else:
             self._again.extendleft(chunk.part(at, 1) for at in reversed(live))
 
+    def remove(self, result: Result[Any]) -> bool:
+        """Leave out a call that is to run again; whether it was one of those."""
+        for chunk in self._again:
+            calls = chunk.extra[chunk.skip : chunk.skip + chunk.count]
+            at = next((at for at, call in enumerate(calls) if call.result is result), None)
+            if at is None:
+                continue
+            self._again.remove(chunk)
+            self._out -= 1
+            if at:
+                self._again.appendleft(chunk.part(0, at))
+            if at + 1 < chunk.count:
+                self._again.appendleft(chunk.part(at + 1, chunk.count - at - 1))
+            return True
+        return False
+
     def charge(self, index: int, own: bool = True) -> int:
         """Count a loss of a call's worker, by its own death or not."""
         self._charges[index, own] = count = self._charges.get((index, own), 0) + 1

@@ -149,10 +149,18 @@ class Outcomes(Protocol):
         """Values (None for errors) and exceptions by offset; runs user code when it unpickles."""
 
 
-class Direct:
-    """Outcomes that are objects of this process already."""
+def weight(obj: object) -> int:
+    """Bytes of an object itself; asks the object, so never with a lock held."""
+    try:
+        return sys.getsizeof(obj)
+    except Exception:  # noqa: BLE001 - the user's own, and only a hint
+        return 0
 
-    __slots__ = ("errors", "exceptions", "seconds", "values")
+
+class Direct:
+    """Outcomes that are objects of this process already; `size` is a guess from the first."""
+
+    __slots__ = ("errors", "exceptions", "seconds", "size", "values")
 
     def __init__(
         self,
@@ -164,16 +172,12 @@ class Direct:
         self.values, self.seconds = values, seconds
         self.exceptions: dict[int, BaseException] = exceptions or {}
         self.errors: dict[int, bool] = errors or {}
+        self.size = weight(values[0]) * len(values) if values else 0
 
     @property
     def count(self) -> int:
         """How many items these are."""
         return len(self.values)
-
-    @property
-    def size(self) -> int:
-        """A guess at the bytes they hold, from the first."""
-        return sys.getsizeof(self.values[0]) * len(self.values)
 
     def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
         """The outcomes as they are."""

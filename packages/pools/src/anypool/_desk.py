@@ -50,9 +50,18 @@ class Desk:
         self._greets = greets
         self._shrinking = False
 
-    def add_slot(self, number: int) -> None:
-        """A slot takes work from now on."""
-        self.slots[number] = Slot(number, self._quota, ready=not self._greets)
+    def add_slot(self, number: int, guest: bool = False) -> None:
+        """A slot takes work from now on; a `guest` is a worker only while it waits."""
+        self.slots[number] = Slot(number, self._quota, ready=not self._greets, guest=guest)
+
+    @property
+    def active(self) -> int:
+        """Workers that are to stay."""
+        return sum(not slot.closing and not slot.guest for slot in list(self.slots.values()))
+
+    def expecting(self) -> bool:
+        """Whether something is to be heard from a worker: an outcome, or the end that it was given."""
+        return self.in_flight > 0 or any([slot.verdict is not None for slot in list(self.slots.values())])  # noqa: C419
 
     def add_lane(self, lane: Lane) -> None:
         """Serve this lane from now on, in turn with the others."""
@@ -194,7 +203,7 @@ class Desk:
 
     def shrink(self, active: int) -> None:
         """Let all slots but so many end when they are idle."""
-        for slot in [slot for slot in list(self.slots.values()) if not slot.closing][active:]:
+        for slot in [slot for slot in list(self.slots.values()) if not slot.closing and not slot.guest][active:]:
             slot.closing = self._shrinking = True
 
     def left(self) -> list[Slot]:
@@ -315,7 +324,7 @@ class Desk:
         found = []
         patience = self._patience()
         for slot in list(self.slots.values()):
-            if len(slot.flights) > 1 and not slot.slow and now - slot.since > patience:
+            if len(slot.flights) > 1 and slot.ready and not slot.slow and now - slot.since > patience:
                 slot.slow = True
                 found.append(slot.number)
         return found
@@ -371,7 +380,7 @@ class Desk:
             flights = list(slot.flights)
             if not flights or slot.verdict is not None:
                 continue
-            if len(flights) > 1 and not slot.slow:
+            if len(flights) > 1 and slot.ready and not slot.slow:
                 waits.append(slot.since + self._patience() - now)
             flight = flights[0]
             timeout = flight.chunk.job.timeout

@@ -11,15 +11,34 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic
+from typing import NamedTuple
 
 from anypool._crew import Crew, Event, Guest, Ticket
 from anypool._desk import DEPTH, DEPTH_UNWATCHED, Desk
+from anypool._gate import current
 from anypool._shield import Section, shield
 
 __all__: list[str] = []
 
 # No wait of ours is longer than this without looking whether the world is still as it was.
 _LONGEST_WAIT = 1.0
+
+
+# Somebody who looks only so many seconds later does not have to be woken.
+_LATE = 0.001
+_NEVER = float("inf")
+
+
+class _Waiter(NamedTuple):
+    """Who sleeps on a ticket, for what, and until when at most; `_NEVER` for who is not to be hurried."""
+
+    done: Callable[[], bool]
+    ticket: Ticket
+    until: float
+
+
+def _wakes(waiter: _Waiter) -> float:
+    return waiter.until
 
 
 class Driver(ABC):
@@ -30,7 +49,7 @@ class Driver(ABC):
         self.section = Section()
         self._token = threading.Lock()
         self._helped = self._asked = False
-        self._waiters: list[tuple[Callable[[], bool], Ticket]] = []
+        self._waiters: list[_Waiter] = []
         self._guard: AbstractContextManager[None] = nullcontext() if crew.runs_here else shield
 
     @abstractmethod
@@ -39,6 +58,12 @@ class Driver(ABC):
 
     def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
         """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
+        if (gate := current()) is None:
+            return self._drive(done, deadline)
+        with gate:
+            return self._drive(done, deadline)
+
+    def _drive(self, done: Callable[[], bool], deadline: float | None) -> bool:
         if not self.crew.polled and (guest := self.crew.lend()) is not None:
             return self._drive_as(guest, done, deadline)
         while not done():
@@ -81,7 +106,8 @@ class Driver(ABC):
     def _follow(self, done: Callable[[], bool], deadline: float | None) -> None:
         ticket = threading.Lock()
         ticket.acquire()
-        entry = (done, ticket)
+        patience = self._patience(deadline)
+        entry = _Waiter(done, ticket, monotonic() + patience)
         with self.section:
             self._waiters.append(entry)
         try:
@@ -89,7 +115,7 @@ class Driver(ABC):
                 self._asked = True
                 self.crew.interrupt()
             if not done() and (self._token.locked() or not self.crew.polled):
-                ticket.acquire(timeout=max(0.0, self._patience(deadline)))
+                ticket.acquire(timeout=max(0.0, patience))
         finally:
             with self.section:
                 if entry in self._waiters:
@@ -103,8 +129,8 @@ class Driver(ABC):
     def _drive_as(self, guest: Guest, done: Callable[[], bool], deadline: float | None) -> bool:
         """A task waits for its own pool: its worker takes chunks meanwhile, or nobody might."""
         with self.section:
-            self.desk.add_slot(guest.slot)
-            self._waiters.append((done, guest))
+            self.desk.add_slot(guest.slot, guest=True)
+            self._waiters.append(_Waiter(done, guest, _NEVER))
             self._after(())
         try:
             while not done():
@@ -116,7 +142,7 @@ class Driver(ABC):
             return True
         finally:
             with self.section:
-                self._waiters = [entry for entry in self._waiters if entry[1] is not guest]
+                self._waiters = [entry for entry in self._waiters if entry.ticket is not guest]
                 for seq in self.crew.recall(guest.slot):
                     self.desk.recalled(guest.slot, seq)
                 self.desk.slots.pop(guest.slot, None)
@@ -128,22 +154,21 @@ class Driver(ABC):
             return
         with self.section:
             if self._waiters and not self._token.locked():
-                _, ticket = self._waiters.pop(0)
-                ticket.release()
+                self._waiters.pop(0).ticket.release()
 
     def look_after(self, patience: float, wanted: Callable[[], bool]) -> bool:
         """The helper's turn: drive while nobody else does, until a caller asks; true if there is work in flight."""
         if not self.crew.polled:
             with self.section:
                 self._after(self.crew.poll(0.0))
-                return self.desk.in_flight > 0
-        if not self.desk.in_flight or not self._token.acquire(blocking=False):
-            return self.desk.in_flight > 0
+                return self.desk.expecting()
+        if not self.desk.expecting() or not self._token.acquire(blocking=False):
+            return self.desk.expecting()
         self._helped = True
         try:
             self.desk.depth = DEPTH_UNWATCHED
             self._step(0.0)
-            if patience and self.desk.in_flight and not self._asked and not wanted():
+            if patience and self.desk.expecting() and not self._asked and not wanted():
                 self._step(patience)
         finally:
             self._helped = self._asked = False
@@ -164,6 +189,14 @@ class Driver(ABC):
                 self._token.release()
 
     def _notify(self) -> None:
-        for entry in [entry for entry in self._waiters if entry[0]()]:
+        for entry in [entry for entry in self._waiters if entry.done()]:
             self._waiters.remove(entry)
-            entry[1].release()
+            entry.ticket.release()
+
+    def _hurry(self, seconds: float) -> None:
+        """Have somebody look in so many seconds, if all who wait sleep longer; the lock is held."""
+        if not self.crew.polled and self._waiters:
+            first = min(self._waiters, key=_wakes)
+            if monotonic() + seconds + _LATE < first.until < _NEVER:
+                self._waiters.remove(first)
+                first.ticket.release()

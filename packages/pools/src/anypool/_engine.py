@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 from collections import deque
@@ -13,9 +14,10 @@ from typing import Any
 from anypool._calls import Call, Calls
 from anypool._chunk import Direct, Packed, failed
 from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Replied, WorkerInfo
-from anypool._desk import GRACE, Desk
+from anypool._desk import DEPTH, GRACE, Desk
 from anypool._driver import Driver
 from anypool._errors import PoolClosed, WorkerLost
+from anypool._gate import current
 from anypool._helper import helper
 from anypool._result import Result
 from anypool._slot import Cause, Flight
@@ -75,7 +77,7 @@ class Engine(Driver):
         """
         while True:
             with self.section:
-                count = self._wanted(stream, waiting and not (lazy and stream.news))
+                count = self._wanted(stream, waiting and not (lazy and stream.news), self._own_room())
             if not count:
                 return
             self.put(stream, stream.cut(count))
@@ -95,8 +97,13 @@ class Engine(Driver):
         slots = list(self.desk.slots.values())
         return stream.queued or any(flight.chunk.lane is stream for slot in slots for flight in list(slot.flights))
 
-    def _wanted(self, stream: Stream, waiting: bool) -> int:
-        return stream.wanted(self.desk.room(), len(self.desk.slots), waiting)
+    def _wanted(self, stream: Stream, waiting: bool, more: int = 0) -> int:
+        # There may be no worker at the moment, or none any more.
+        return stream.wanted(self.desk.room() + more, max(1, len(self.desk.slots)), waiting)
+
+    def _own_room(self) -> int:
+        """How many chunks the calling thread will take, as a guest, once it drives."""
+        return DEPTH if not self.crew.polled and current() is not None else 0
 
     def submit(self, call: Call) -> None:
         """Queue a call, and send it if there is room."""
@@ -151,13 +158,24 @@ class Engine(Driver):
             result.settle(failed(WorkerLost("the map was stopped by kill()", cause="killed")), 0)
             return True
         with self.section:
-            for slot in self.desk.slots.values():
-                chunk = slot.flights[0].chunk if slot.flights else None
-                if chunk is not None and chunk.lane is self.calls and any(c.result is result for c in chunk.extra):
-                    self._kill(slot.number, "cancelled")
-                    result.settle(failed(WorkerLost("the call was stopped by kill()", cause="killed")), 0)
-                    return True
-        return False
+            found = self.calls.remove(result)
+            for slot in list(self.desk.slots.values()):
+                for at, flight in enumerate(list(slot.flights)):
+                    if flight.chunk.lane is not self.calls or not any(c.result is result for c in flight.chunk.extra):
+                        continue
+                    found = True
+                    if at > 0:
+                        self._recall(slot.number)
+                    if not self.calls.remove(result):
+                        self._kill(slot.number, "cancelled")
+            if found:
+                result.settle(failed(WorkerLost("the call was stopped by kill()", cause="killed")), 0)
+            self._go_on()
+        return found
+
+    def _recall(self, slot: int) -> None:
+        for seq in self.crew.recall(slot):
+            self.desk.recalled(slot, seq)
 
     # Something happened.
 
@@ -169,10 +187,15 @@ class Engine(Driver):
     def _after(self, events: Iterable[Event]) -> None:
         now = monotonic()
         for event in events:
-            self._apply(event, now)
+            try:
+                self._apply(event, now)
+            except Exception as error:  # noqa: BLE001 - what came with it must not be lost, nor anybody wait for ever
+                self._break(error)
         if self.desk.next_look(now) is not None:
             self._look(now)
         self._go_on()
+        if not self.crew.polled and (look := self.desk.next_look(monotonic())) is not None:
+            self._hurry(look)
 
     def _go_on(self) -> None:
         """Send what there is room for. Nothing is judged by the clock: the answer may be here, and not read yet."""
@@ -189,8 +212,7 @@ class Engine(Driver):
     def _look(self, now: float) -> None:
         desk = self.desk
         for slot in desk.stuck(now):
-            for seq in self.crew.recall(slot):
-                desk.recalled(slot, seq)
+            self._recall(slot)
         for slot in desk.overdue(now):
             self._kill(slot, "timeout")
         if any(lane.waiting for lane in desk.lanes):
@@ -213,7 +235,7 @@ class Engine(Driver):
             case Needed(slot, seq):
                 flight = self.desk.needs(slot, seq)
                 if flight is not None:
-                    self.crew.send(slot, flight, with_body=True)
+                    self._send(slot, flight, with_body=True)
             case Lost(slot, cause):
                 self._lost(slot, cause)
             case Gained(slot):
@@ -233,20 +255,36 @@ class Engine(Driver):
             return
         count = self._false_starts.get(number, 0) + 1 if false_start else 0
         self._false_starts[number] = count
-        if count < _MOST_FALSE_STARTS:
-            if self.crew.renew(number):
-                self.desk.renewed(number)
-            else:
-                del self.desk.slots[number]
+        if count >= _MOST_FALSE_STARTS:
+            self._give_up(number, f"{cause.text}\n{cause.stderr}", None)
             return
+        try:
+            renewed = self.crew.renew(number)
+        except Exception as error:  # noqa: BLE001 - no descriptors, no processes, no memory
+            self._give_up(number, f"{type(error).__name__}: {error}", error)
+            return
+        if renewed:
+            self.desk.renewed(number)
+        else:
+            del self.desk.slots[number]
+
+    def _give_up(self, number: int, text: str, error: BaseException | None) -> None:
+        """Go on with a worker less, or with none not at all."""
         del self.desk.slots[number]
         self.crew.stop(number)
-        if not self.desk.slots:
-            self._break(WorkerLost(f"no worker could be started: {cause.text}\n{cause.stderr}", cause=cause.text))
+        if self.desk.slots:
+            logging.getLogger("anypool").warning("a worker is lost for good, none could be started: %s", text)
+            return
+        broken = WorkerLost(f"no worker could be started: {text}", cause=text.partition("\n")[0])
+        broken.__cause__ = error
+        self._break(broken)
 
     def _break(self, error: BaseException) -> None:
         self.broken = error
         self.calls.fail(error)
+        # Their workers may never say anything again.
+        for result in self._flying_calls():
+            result.settle(failed(error), 0)
         for lane in list(self.desk.lanes):
             if isinstance(lane, Stream) and not lane.finished:
                 lane.fail(error)
@@ -267,9 +305,9 @@ class Engine(Driver):
             self.past_tasks += slot.tasks
             self.crew.stop(slot.number)
 
-    def _send(self, slot: int, flight: Flight) -> None:
+    def _send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         try:
-            self.crew.send(slot, flight)
+            self.crew.send(slot, flight, with_body)
         except Exception as error:  # noqa: BLE001 - whatever it is, the slot must not wait for an answer to it
             count = flight.chunk.count
             every = range(count)
@@ -292,10 +330,12 @@ class Engine(Driver):
     def resize(self, workers: int) -> None:
         """Grow at once; shrink as workers become idle."""
         with self.section:
-            active = [slot for slot in self.desk.slots.values() if not slot.closing]
+            if self.closed:
+                return
+            active = self.desk.active
             self.desk.shrink(workers)
-            if len(active) < workers:
-                closing = len(self.desk.slots) - len(active)
+            if active < workers:
+                closing = sum(slot.closing for slot in self.desk.slots.values())
                 for number in self.crew.resize(workers + closing):
                     self.desk.add_slot(number)
             self._go_on()
@@ -303,7 +343,7 @@ class Engine(Driver):
     def workers(self) -> list[WorkerInfo]:
         """What is known of each worker."""
         with self.section:
-            slots = [(slot, self.crew.identify(slot.number)) for slot in self.desk.slots.values()]
+            slots = [(slot, self.crew.identify(slot.number)) for slot in self.desk.slots.values() if not slot.guest]
         return [
             WorkerInfo(name, host, pid or None, slot.tasks, slot.busy, "busy" if slot.flights else "idle")
             for slot, (name, host, pid) in slots
@@ -357,7 +397,7 @@ class Engine(Driver):
             # Other threads may be submitting, mapping and waiting right now.
             error = self.broken or PoolClosed("the pool was closed before this was done")
             self._break(error)
-            for result in [*self._flying_calls(), *self._gathering.values()]:
+            for result in self._gathering.values():
                 result.settle(failed(error), 0)
             self.desk.slots.clear()
             self.desk.in_flight = 0

@@ -81,11 +81,11 @@ class Helper:
     def _work(self) -> None:
         idle = 0
         while True:
+            # Between the moment when it says that it is parked and its long sleep it looks once more.
             self.parked = idle >= _IDLE_TICKS
-            if self._wake.wait(_PARKED if self.parked else _TICK):
+            if self._wake.wait(_PARKED if idle > _IDLE_TICKS else _TICK):
                 self._wake.clear()
                 idle = 0
-            self.parked = False
             busy = self._run_callbacks()
             with self._lock:
                 engines = list(self._engines)
@@ -102,7 +102,7 @@ class Helper:
             self._calling = True
             try:
                 self._callbacks.popleft()()
-            except Exception:
+            except BaseException:  # or a sys.exit() would end the one thread that moves work on
                 logging.getLogger("anypool").exception("a callback raised")
             finally:
                 self._calling = False
@@ -111,7 +111,7 @@ class Helper:
     def _look_after(self, engine: Watched, alone: bool) -> bool:
         try:
             return engine.look_after(0.05 if alone else 0.0, lambda: bool(self._callbacks))
-        except Exception:
+        except BaseException:  # the same
             logging.getLogger("anypool").exception("looking after %r", engine)
             time.sleep(_TICK)
             return False

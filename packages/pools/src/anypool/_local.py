@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from anypool._chunk import Body, Calling, Chunk, Direct, Mode
 from anypool._crew import Begun, Event, Failed, Lost, Replied
 from anypool._errors import WorkerLost
+from anypool._gate import Gate, Task, open_gate
+from anypool._helper import helper
 from anypool._serve import serve_here
 from anypool._slot import Cause, Flight
 
@@ -114,16 +117,14 @@ def _run(chunk: Chunk, passing: tuple[type[BaseException], ...] = ()) -> Direct:
     return serve_here(job.body.calling, job.mode, chunk.payload, chunk.skip, chunk.count, job.budget, job.stop, passing)
 
 
-class _Worker:
+class _Worker(Task):
     """Chunks on their way to one slot, and how to run them."""
 
     def __init__(self, crew: ThreadCrew, slot: int) -> None:
         self.flights: SimpleQueue[Flight | None] = SimpleQueue()
-        self.abandoned = False
         self.slot = slot
+        self.gate: Gate | None = None
         self._crew = crew
-        self._inside = False
-        self._gate = threading.Lock()
 
     def run(self, flight: Flight) -> None:
         for event in self._events(flight):
@@ -132,22 +133,14 @@ class _Worker:
             self._crew.deliver([event])
 
     def _call(self, context: contextvars.Context, chunk: Chunk) -> Direct:
-        with self._gate:
-            self._inside = True
-        try:
-            return context.run(_run, chunk)
-        finally:
-            with self._gate:
-                self._inside = False
+        assert self.gate is not None
+        return self.gate.run(self, partial(context.run, _run, chunk))
 
-    def leave(self, ident: int | None) -> None:
-        """Give up what runs. A SystemExit is raised in user code only: in ours it might leave a lock held."""
-        with self._gate:
-            self.abandoned = True
-            if self._inside and ident is not None:
-                import ctypes
-
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
+    def leave(self) -> None:
+        """Give up what runs."""
+        self.abandoned = True
+        if self.gate is not None:
+            self.gate.leave(self)
 
     def _events(self, flight: Flight) -> Iterator[Event]:
         chunk, slot = flight.chunk, self.slot
@@ -167,14 +160,28 @@ class _Worker:
 class _Guest(_Worker):
     """A thread of the pool that waits for the pool itself."""
 
+    def __init__(self, crew: ThreadCrew, slot: int, gate: Gate) -> None:
+        super().__init__(crew, slot)
+        self.gate = gate
+
     def work(self, patience: float) -> None:
         """Run the next chunk that comes within so many seconds."""
         try:
-            flight = self.flights.get(timeout=patience)
+            flight = self.flights.get(timeout=max(0.0, patience))
         except Empty:
             return
-        if flight is not None:
+        if flight is None:
+            return
+        try:
             self.run(flight)
+        except SystemExit:
+            if not self.abandoned:
+                raise
+        if self.abandoned:
+            # It can't be left behind, for it has its own task to go on with: the slot was lost until now.
+            self.abandoned = self.struck = False
+            self._crew.recall(self.slot)
+            self._crew.deliver([_left_behind(self.slot, "guest")])
 
     def release(self) -> None:
         """Stop waiting for chunks."""
@@ -195,15 +202,19 @@ class _Thread(_Worker):
             failure.__cause__ = error
             crew.deliver([Failed(failure)])
             return
-        crew.mine.flag = True
+        self.gate = crew.mine.gate = open_gate()
         try:
             while not self.abandoned and (flight := self.flights.get()) is not None:
                 self.run(flight)
                 del flight
         except SystemExit:
-            # What `leave` raises may strike only after the user's code has returned.
+            # It may strike only after the user's code has returned.
             if not self.abandoned:
                 raise
+
+
+def _left_behind(slot: int, name: str) -> Lost:
+    return Lost(slot, Cause("the thread was left behind", own=False, worker=name))
 
 
 class ThreadCrew(_Local):
@@ -260,10 +271,11 @@ class ThreadCrew(_Local):
 
     def lend(self) -> _Guest | None:
         """A slot for a task that waits for its own pool."""
-        if not getattr(self.mine, "flag", False):
+        gate = getattr(self.mine, "gate", None)
+        if gate is None:
             return None
         slot, self._next = self._next, self._next + 1
-        guest = self._guests[slot] = _Guest(self, slot)
+        guest = self._guests[slot] = _Guest(self, slot, gate)
         return guest
 
     def recall(self, slot: int) -> list[int]:
@@ -285,22 +297,32 @@ class ThreadCrew(_Local):
         """Leave the thread behind: it gets a SystemExit at its next bytecode, and its outcome is dropped."""
         worker = self._threads.get(slot)
         if worker is None:
+            self._guests[slot].leave()
             return
-        worker.leave(worker.thread.ident)
+        worker.leave()
         worker.flights.put(None)
         self._left_behind.append(worker.thread)
-        cause = Cause("the thread was left behind", own=False, worker=worker.thread.name)
-        # From a thread of its own: the engine's lock is held here.
-        threading.Thread(target=self.deliver, args=([Lost(slot, cause)],), daemon=True).start()
+        self._deliver_later(_left_behind(slot, worker.thread.name))
+
+    def _deliver_later(self, event: Event) -> None:
+        """From another thread: the engine's lock is held here."""
+        deliver = partial(self.deliver, [event])
+        try:
+            threading.Thread(target=deliver, daemon=True).start()
+        except RuntimeError:
+            # No more threads can be had; that of the callbacks is there.
+            helper.call(deliver)
 
     def renew(self, slot: int) -> bool:
         """A new thread for the slot, unless too many were left behind."""
+        if slot in self._guests:
+            return True
         self._threads[slot].flights.put(None)
         self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
         if len(self._left_behind) > _ABANDONED_PER_WORKER * self._workers:
             text = f"{len(self._left_behind)} threads hold tasks past their timeout; only processes can be ended"
-            error = WorkerLost(text, cause="threads left behind")
-            threading.Thread(target=self.deliver, args=([Failed(error)],), daemon=True).start()
+            error = WorkerLost(f"{text}. restart() opens the pool again", cause="threads left behind")
+            self._deliver_later(Failed(error))
             return False
         self._begin(slot)
         return True

@@ -328,7 +328,7 @@ class Pool(Maps):
         engine = self._live()
         if engine is None or time.monotonic() - self._used < seconds:
             return
-        if engine.desk.in_flight or not engine.idle or len(engine.desk.lanes) > 1:
+        if engine.desk.in_flight or not engine.idle or len(engine.desk.lanes) > 1 + len(engine.forgotten):
             self._used = time.monotonic()
             return
         self._made = None

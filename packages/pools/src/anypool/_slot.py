@@ -30,14 +30,16 @@ class Slot:
     """One worker's place in the pool, whoever fills it at the moment.
 
     `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it;
-    `quota`: tasks that its worker may still do; `ready`: it has started; `verdict`: why it is about to be killed,
-    and `judged` what it ran then: the flight, and how many of its items were done.
+    `guest`: a task that waits for its own pool fills it; `quota`: tasks that its worker may still do; `ready`: it has
+    started; `verdict`: why it is about to be killed, and `judged` what it ran then: the flight, and how many of its
+    items were done.
     """
 
     __slots__ = (
         "busy",
         "closing",
         "flights",
+        "guest",
         "judged",
         "number",
         "quota",
@@ -48,8 +50,8 @@ class Slot:
         "verdict",
     )
 
-    def __init__(self, number: int, quota: int | None, ready: bool = True) -> None:
-        self.number, self.quota, self.ready = number, quota, ready
+    def __init__(self, number: int, quota: int | None, ready: bool = True, guest: bool = False) -> None:
+        self.number, self.quota, self.ready, self.guest = number, quota, ready, guest
         self.flights: deque[Flight] = deque()
         self.closing = self.slow = False
         self.tasks = 0

@@ -6,13 +6,12 @@ that runs user code (`cut`, `collect`) belongs to the thread that called the map
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed
+from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed, weight
 from anypool._sizing import BYTES, Sizer
 from anypool_serialize import Unserializable, dumps
 
@@ -300,7 +299,7 @@ class Stream:
     def _weight(self, count: int, payload: Any) -> int:
         """A guess for items that pass by reference, from the first: who reads ahead of a consumer holds them all."""
         row = payload[0] if self.job.mode is Mode.STAR else [column[0] for column in payload]
-        return count * (sys.getsizeof(row) if type(row) is NoArguments else sum(map(sys.getsizeof, row)))
+        return count * (weight(row) if type(row) is NoArguments else sum(map(weight, row)))
 
     def _explained(self, index: int, payload: Any, error: Exception) -> Exception:
         """The same refusal with a path from the item, not from the payload it was part of."""
