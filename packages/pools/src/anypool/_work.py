@@ -70,7 +70,12 @@ def open_stream(
         error_retries=options.error_retries,
         buffersize=options.buffersize,
     )
-    engine.open(stream)
+    try:
+        engine.open(stream)
+    except BaseException:
+        # An interrupt on the way out, when the engine has it already.
+        engine.end(stream, kill=False)
+        raise
     return stream
 
 
@@ -200,7 +205,12 @@ def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dic
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         result.settle(failed(error), 0)
         return result
-    engine.submit(Call(body, mode, payload, size, result))
+    try:
+        engine.submit(Call(body, mode, payload, size, result))
+    except BaseException:
+        # An interrupt on the way out, when the call may run already.
+        result.kill()
+        raise
     if crew.runs_here:
         engine.drive(result.ready)
     return result
