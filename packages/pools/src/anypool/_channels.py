@@ -6,6 +6,7 @@ import os
 import select
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -33,6 +34,8 @@ _CLOSE_SECONDS = 10.0
 # Seconds before the next worker takes the slot of one that ended before it had finished anything.
 _BACK_OFF = (0.0, 0.0, 0.1, 0.2, 0.5, 1.0)
 _MOST_AGENTS = 5
+# Seconds until another agent is tried when one could not be started.
+_AGENT_BACK_OFF = 0.25
 # A worker that has closed its pipe has this long to end by itself.
 _LINGER = 1.0
 _WITH_KEYS = (("multiprocessing", "multiprocessing.process"), ("multiprocess", "multiprocess.process"))
@@ -53,6 +56,8 @@ class ProcessCrew:
         self._channels: dict[int, Channel] = {}
         self._by_fd: dict[int, Channel] = {}
         self._timers: list[tuple[float, Callable[[], None]]] = []
+        # Events that came of a timer.
+        self._late: deque[Event] = deque()
         self._false_starts: dict[int, int] = {}
         self._next_slot = self._incarnation = self._agents_lost = 0
         # Guards what waits to be written: a submitting thread and the one that polls may both write.
@@ -207,16 +212,19 @@ class ProcessCrew:
                 _linux.clear_event(self._wake)
             elif fd == self._line.fileno():
                 events += self._hear(mask)
+        while self._late:
+            events.append(self._late.popleft())
         self._line.show()
         return events
 
     def _run_timers(self) -> float:
+        """Do what is due; the seconds until more is, none if that made events."""
         now = monotonic()
-        due = [entry for entry in self._timers if entry[0] <= now]
-        self._timers = [entry for entry in self._timers if entry[0] > now]
-        for _, action in due:
-            action()
-        return min((entry[0] - now for entry in self._timers), default=60.0)
+        for entry in [entry for entry in self._timers if entry[0] <= now]:
+            # Never the whole list: threads that renew slots may be adding to it.
+            self._timers.remove(entry)
+            entry[1]()
+        return 0.0 if self._late else min((entry[0] - now for entry in list(self._timers)), default=60.0)
 
     def _continue(self, channel: Channel) -> None:
         with self._lock:
@@ -330,12 +338,24 @@ class ProcessCrew:
         if self._agents_lost >= _MOST_AGENTS:
             self._line.leave()
             return [Failed(WorkerLost(f"the agent was lost {_MOST_AGENTS} times in a row", cause="agent lost"))]
-        self._line.reconnect()
+        try:
+            self._line.reconnect()
+        except Exception as error:  # noqa: BLE001 - those who wait for the lost workers must hear of it, not who polls
+            return self._no_agent(error)
         events: list[Event] = []
         for channel in list(self._channels.values()):
             events += self._drain(channel)
             events.append(self._lose(channel, Cause("its agent was lost", own=False)))
         return events
+
+    def _no_agent(self, error: Exception) -> list[Event]:
+        """Try again after a while: processes, memory or descriptors may have run short for a moment only."""
+        if self._agents_lost < _MOST_AGENTS - 1:
+            self._timers.append((monotonic() + _AGENT_BACK_OFF, lambda: self._late.extend(self._agent_lost())))
+            return []
+        failure = WorkerLost(f"the agent was lost, and no other could be started: {error}", cause="agent lost")
+        failure.__cause__ = error
+        return [Failed(failure)]
 
     def _forget(self, channel: Channel) -> None:
         for fd in (channel.reader, channel.writer):

@@ -1,0 +1,102 @@
+"""Workers and agents that are replaced while something else goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import anypool._line
+from anypool import LauncherUnavailable, WorkerLost, get_pool
+from anypool._agents import open_control
+from anypool._channels import ProcessCrew
+from anypool._crew import Event, Failed, Ready
+from anypool._line import Setting
+
+LIMIT = 20.0
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    limit = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+
+
+@contextmanager
+def crew_of(workers: int) -> Iterator[ProcessCrew]:
+    crew = ProcessCrew(workers, Setting())
+    crew.start(lambda events: None)
+    try:
+        yield crew
+    finally:
+        crew.close()
+
+
+def await_event(crew: ProcessCrew, kind: type[Event]) -> list[Event]:
+    """All events up to the first one of this kind."""
+    events: list[Event] = []
+    limit = time.monotonic() + LIMIT
+    while not any(isinstance(event, kind) for event in events):
+        assert time.monotonic() < limit
+        events += crew.poll(0.1)
+    return events
+
+
+def agent_above(worker: int | None) -> int:
+    stat = Path(f"/proc/{worker}/stat").read_text(encoding="utf-8", errors="replace")
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def await_gate(begun: Path, gate: Path) -> str:
+    begun.touch()
+    limit = time.monotonic() + LIMIT
+    while not gate.exists():
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+    return "done"
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, times: float) -> list[LauncherUnavailable]:
+    """Have so many attempts to reach an agent fail; the failures."""
+    failures: list[LauncherUnavailable] = []
+
+    def reluctant(*args, **kwargs):
+        if len(failures) < times:
+            failures.append(LauncherUnavailable("its agent can't be started: Resource temporarily unavailable"))
+            raise failures[-1]
+        return open_control(*args, **kwargs)
+
+    monkeypatch.setattr(anypool._line, "open_control", reluctant)
+    return failures
+
+
+def test_what_a_lost_agents_workers_had_runs_again_though_the_next_agent_can_not_be_started_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun, gate = tmp_path / "begun", tmp_path / "gate"
+    with get_pool("process:1") as pool:
+        result = pool.submit(await_gate, begun, gate)
+        wait_until(begun.exists)
+        failures = refuse(monkeypatch, 2)
+        os.kill(agent_above(pool.workers()[0].pid), signal.SIGKILL)
+        wait_until(lambda: len(failures) == 2)
+        gate.touch()
+        assert result.result(LIMIT) == "done"
+
+
+def test_an_agent_that_can_never_be_started_again_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crew_of(1) as crew:
+        await_event(crew, Ready)
+        failures = refuse(monkeypatch, float("inf"))
+        os.kill(agent_above(crew.identify(0)[2]), signal.SIGKILL)
+        told = await_event(crew, Failed)[-1]
+        assert isinstance(told, Failed)
+        assert isinstance(told.error, WorkerLost)
+        assert "Resource temporarily unavailable" in str(told.error)
+        assert told.error.__cause__ is failures[-1]
