@@ -15,7 +15,7 @@ import anypool._line
 from anypool import LauncherUnavailable, WorkerLost, get_pool
 from anypool._agents import open_control
 from anypool._channels import ProcessCrew
-from anypool._crew import Event, Failed, Ready
+from anypool._crew import Event, Failed, Lost, Ready
 from anypool._line import Setting
 
 LIMIT = 20.0
@@ -100,3 +100,27 @@ def test_an_agent_that_can_never_be_started_again_is_told_with_the_reason(monkey
         assert isinstance(told.error, WorkerLost)
         assert "Resource temporarily unavailable" in str(told.error)
         assert told.error.__cause__ is failures[-1]
+
+
+def test_a_worker_that_is_killed_before_its_turn_to_be_started_is_lost_and_replaced() -> None:
+    with crew_of(1) as crew:
+        for _ in range(2):
+            crew.kill(0)
+            await_event(crew, Lost)
+            crew.renew(0)
+        assert crew._channels[0].theirs  # Its descriptors have not left for the agent.
+        crew.kill(0)
+        lost = await_event(crew, Lost)[-1]
+        assert isinstance(lost, Lost)
+        assert not lost.cause.own
+        crew.renew(0)
+        await_event(crew, Ready)
+
+
+def test_calls_that_are_killed_one_after_the_other_leave_a_worker_for_the_next() -> None:
+    with get_pool("process:1") as pool:
+        for _ in range(4):
+            result = pool.submit(time.sleep, LIMIT)
+            wait_until(result.running)
+            assert result.kill()
+        assert pool.submit(abs, -1).result(LIMIT) == 1

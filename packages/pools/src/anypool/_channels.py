@@ -367,11 +367,22 @@ class ProcessCrew:
     def kill(self, slot: int) -> None:
         """Have the agent end the worker: SIGTERM, then SIGKILL to its process group."""
         channel = self._channels.get(slot)
-        if channel is not None:
+        if channel is None:
+            return
+        if channel.theirs:
+            # Waiting for its turn to be spawned, which is for the polling thread to decide.
+            self._timers.append((0.0, lambda: self._kill(channel)))
+            self.interrupt()
+        else:
             self._kill(channel)
 
     def _kill(self, channel: Channel) -> None:
-        if self._channels.get(channel.slot) is channel:
+        if self._channels.get(channel.slot) is not channel:
+            return
+        if channel.theirs:
+            # The agent has not heard of it, so it would tell of no death.
+            self._late.append(self._lose(channel, Cause("ended at its owner's request", own=False)))
+        else:
             self._line.kill(channel)
 
     def stop(self, slot: int) -> None:
