@@ -124,3 +124,17 @@ def test_calls_that_are_killed_one_after_the_other_leave_a_worker_for_the_next()
             wait_until(result.running)
             assert result.kill()
         assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_whose_initializer_raised_runs_nothing_and_what_waited_for_it_fails_with_that(
+    workers: int, tmp_path: Path
+) -> None:
+    def refuse_licence():
+        raise ValueError("no licence")
+
+    with get_pool(f"process:{workers}", initializer=refuse_licence) as pool:
+        results = [pool.submit((tmp_path / str(number)).touch) for number in range(4)]
+        errors = [result.exception(LIMIT) for result in results]
+    assert ["no licence" in str(error) for error in errors] == [True] * 4
+    assert not list(tmp_path.iterdir())

@@ -60,6 +60,8 @@ class ProcessCrew:
         self._late: deque[Event] = deque()
         self._false_starts: dict[int, int] = {}
         self._next_slot = self._incarnation = self._agents_lost = 0
+        # What an initializer raised: no worker takes the place of one that ends after that.
+        self._failure: Failed | None = None
         # Guards what waits to be written: a submitting thread and the one that polls may both write.
         self._lock = threading.Lock()
         self._epoll = select.epoll()
@@ -89,15 +91,18 @@ class ProcessCrew:
         added = []
         while len(self._channels) < workers:
             slot, self._next_slot = self._next_slot, self._next_slot + 1
-            self.renew(slot)
+            if not self.renew(slot):
+                break
             added.append(slot)
         return added
 
     def renew(self, slot: int) -> bool:
         """Ask for a worker, after a while if the last ones ended before they did anything."""
-        old = self._channels.get(slot)
+        old = self._channels.pop(slot, None)
         if old is not None:
             self._forget(old)
+        if self._failure is not None:
+            return False
         self._incarnation += 1
         try:
             channel = Channel(slot, self._incarnation)
@@ -278,7 +283,8 @@ class ProcessCrew:
                 error = loads(cast("bytes", message.parts[0])).rebuild()
                 failure = WorkerLost(f"the initializer raised {type(error).__name__}: {error}", cause="initializer")
                 failure.__cause__ = error
-                return Failed(failure)
+                self._failure = Failed(failure)
+                return self._failure
             return Ready(slot)
         return None
 
@@ -312,7 +318,7 @@ class ProcessCrew:
             host=os.uname().nodename,
             stderr=told["stderr"],
         )
-        return [*events, self._lose(channel, cause)]
+        return events + self._lose(channel, cause)
 
     def _drain(self, channel: Channel) -> list[Event]:
         events: list[Event] = []
@@ -323,7 +329,7 @@ class ProcessCrew:
                 break
         return events
 
-    def _lose(self, channel: Channel, cause: Cause) -> Event:
+    def _lose(self, channel: Channel, cause: Cause) -> list[Event]:
         slot = channel.slot
         self._false_starts[slot] = 0 if channel.answered else self._false_starts.get(slot, 0) + 1
         self._buffers.forget(channel.pid)
@@ -331,7 +337,8 @@ class ProcessCrew:
         if not channel.ended:
             channel.ended = True
             self._epoll.unregister(channel.reader)
-        return Lost(slot, cause)
+        # What the loss gives back to its lane has to fail as well.
+        return [Lost(slot, cause), self._failure] if self._failure is not None else [Lost(slot, cause)]
 
     def _agent_lost(self) -> list[Event]:
         self._agents_lost += 1
@@ -345,7 +352,7 @@ class ProcessCrew:
         events: list[Event] = []
         for channel in list(self._channels.values()):
             events += self._drain(channel)
-            events.append(self._lose(channel, Cause("its agent was lost", own=False)))
+            events += self._lose(channel, Cause("its agent was lost", own=False))
         return events
 
     def _no_agent(self, error: Exception) -> list[Event]:
@@ -381,7 +388,7 @@ class ProcessCrew:
             return
         if channel.theirs:
             # The agent has not heard of it, so it would tell of no death.
-            self._late.append(self._lose(channel, Cause("ended at its owner's request", own=False)))
+            self._late.extend(self._lose(channel, Cause("ended at its owner's request", own=False)))
         else:
             self._line.kill(channel)
 
