@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 import anypool._line
 from anypool import LauncherUnavailable, WorkerLost, get_pool
 from anypool._agents import open_control
+from anypool._channel import Channel
 from anypool._channels import ProcessCrew
 from anypool._crew import Event, Failed, Lost, Ready
 from anypool._line import Setting
@@ -138,3 +140,34 @@ def test_a_worker_whose_initializer_raised_runs_nothing_and_what_waited_for_it_f
         errors = [result.exception(LIMIT) for result in results]
     assert ["no licence" in str(error) for error in errors] == [True] * 4
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_may_be_stopped_by_another_thread_while_its_greeting_is_being_read() -> None:
+    stopped: list[Channel] = []
+
+    class Stopping(dict[int, Channel]):
+        def get(self, fd, default=None):
+            channel = super().get(fd, default)
+            if channel is not None and channel.slot == 1 and not stopped:
+                stopped.append(channel)
+                thread = threading.Thread(target=crew.stop, args=(1,))
+                thread.start()
+                thread.join(LIMIT)
+            return channel
+
+    with crew_of(2) as crew:
+        crew._by_fd = Stopping(crew._by_fd)
+        limit = time.monotonic() + LIMIT
+        greeted: list[Event] = []
+        while not (stopped and Ready(0) in greeted):
+            assert time.monotonic() < limit
+            greeted += crew.poll(0.1)
+        assert stopped[0].reader == stopped[0].writer == -1
+
+
+def test_a_worker_that_is_stopped_while_nobody_polls_ends_at_once() -> None:
+    with crew_of(1) as crew:
+        await_event(crew, Ready)
+        pid = crew.identify(0)[2]
+        crew.stop(0)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists())

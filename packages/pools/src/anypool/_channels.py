@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, cast
@@ -58,6 +59,9 @@ class ProcessCrew:
         self._timers: list[tuple[float, Callable[[], None]]] = []
         # Events that came of a timer.
         self._late: deque[Event] = deque()
+        # Channels to close. Whoever adds one has made it unknown here before it asks whether a thread is polling.
+        self._left: deque[Channel] = deque()
+        self._polling = False
         self._false_starts: dict[int, int] = {}
         self._next_slot = self._incarnation = self._agents_lost = 0
         # What an initializer raised: no worker takes the place of one that ends after that.
@@ -120,10 +124,14 @@ class ProcessCrew:
         self._write(channel, setup)
         delay = _BACK_OFF[min(self._false_starts.get(slot, 0), len(_BACK_OFF) - 1)]
         if delay:
-            self._timers.append((monotonic() + delay, lambda: self._line.spawn(channel)))
+            self._timers.append((monotonic() + delay, lambda: self._spawn(channel)))
         else:
             self._line.spawn(channel)
         return True
+
+    def _spawn(self, channel: Channel) -> None:
+        if self._channels.get(channel.slot) is channel:
+            self._line.spawn(channel)
 
     # Work goes out.
 
@@ -199,6 +207,14 @@ class ProcessCrew:
 
     def poll(self, timeout: float) -> list[Event]:
         """Read what has come from workers and agent, and write what now fits."""
+        self._polling = True
+        try:
+            return self._poll(timeout)
+        finally:
+            self._polling = False
+            self._close_left()
+
+    def _poll(self, timeout: float) -> list[Event]:
         events: list[Event] = []
         if self._timers:
             timeout = min(timeout, self._run_timers())
@@ -333,7 +349,7 @@ class ProcessCrew:
         slot = channel.slot
         self._false_starts[slot] = 0 if channel.answered else self._false_starts.get(slot, 0) + 1
         self._buffers.forget(channel.pid)
-        # Its descriptors are closed by `renew` or `stop`, under the lock of those who might be writing to them.
+        # It is forgotten by `renew` or `stop`, under the lock of those who might be writing to it.
         if not channel.ended:
             channel.ended = True
             self._epoll.unregister(channel.reader)
@@ -365,9 +381,19 @@ class ProcessCrew:
         return [Failed(failure)]
 
     def _forget(self, channel: Channel) -> None:
+        """Close it, or have the thread that polls do so: a descriptor may be another file's as soon as it's closed."""
         for fd in (channel.reader, channel.writer):
             self._by_fd.pop(fd, None)
-        channel.close()
+        self._left.append(channel)
+        if self._polling:
+            self.interrupt()
+        else:
+            self._close_left()
+
+    def _close_left(self) -> None:
+        while self._left:
+            with suppress(IndexError):  # Another thread may be at it too.
+                self._left.popleft().close()
 
     # Workers end.
 
@@ -422,6 +448,7 @@ class ProcessCrew:
         self._closed = True
         for slot in list(self._channels):
             self.stop(slot)
+        self._close_left()
         self._line.close()
         self._buffers.close()
         self._epoll.close()
