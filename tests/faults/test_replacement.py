@@ -7,18 +7,24 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+import anypool._channel
 import anypool._line
 from anypool import LauncherUnavailable, WorkerLost, get_pool
 from anypool._agents import open_control
+from anypool._calls import Calls
 from anypool._channel import Channel
 from anypool._channels import ProcessCrew
-from anypool._crew import Event, Failed, Lost, Ready
+from anypool._chunk import Chunk, Job
+from anypool._crew import Event, Failed, Lost, Ready, Replied
 from anypool._line import Setting
+from anypool._packing import pack_plain
+from anypool._slot import Flight
+from anypool._wire import Buffer, Decoder, Kind, Message
 
 LIMIT = 20.0
 
@@ -171,3 +177,41 @@ def test_a_worker_that_is_stopped_while_nobody_polls_ends_at_once() -> None:
         pid = crew.identify(0)[2]
         crew.stop(0)
         wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def queued_call(crew: ProcessCrew, seq: int) -> Flight:
+    body, mode, payload, size = crew.pack_call(abs, (-seq,), {})
+    flight = Flight(Chunk(Job(0, mode, body), Calls(), 0, 1, pack_plain([payload]), size=size), seq, time.monotonic())
+    flight.queued = True
+    return flight
+
+
+def test_a_chunk_that_could_not_be_written_leaves_no_claim_that_the_next_one_is_skipped_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(message: Message) -> list[Buffer]:
+        raise MemoryError
+
+    with crew_of(1) as crew:
+        await_event(crew, Ready)
+        with monkeypatch.context() as patch:
+            patch.setattr(anypool._channel, "encode", failing)
+            with pytest.raises(MemoryError):
+                crew.send(0, queued_call(crew, 1))
+        crew.send(0, queued_call(crew, 2))
+        replied = await_event(crew, Replied)[-1]
+        assert isinstance(replied, Replied)
+        assert (replied.seq, replied.outcomes.decode()[0]) == (2, [2])
+
+
+def test_a_chunk_goes_without_a_claim_when_the_pipe_of_claims_is_full() -> None:
+    channel = Channel(0, 1)
+    try:
+        with suppress(BlockingIOError):
+            while True:
+                os.write(channel.claims_write, bytes(8))
+        assert not channel.write(Message(Kind.RUN, seq=7), claim=True)
+        (message,) = Decoder().feed(os.read(channel.theirs[0], 1 << 16))
+        assert (message.seq, message.flags) == (7, 0)
+    finally:
+        channel.close()

@@ -25,7 +25,7 @@ from anypool._packing import DROPPED_BODY, Parcel, named_body, pack, pack_argume
 from anypool._serve import unpack_reply
 from anypool._slot import Cause, Flight
 from anypool._watch import Watch
-from anypool._wire import CLAIM, INLINE, NO_DIGEST, PARTIAL, Kind, Message, Ref, WireError, control, grant
+from anypool._wire import INLINE, NO_DIGEST, PARTIAL, Kind, Message, Ref, WireError, control, grant
 from anypool_serialize import loads
 
 __all__: list[str] = []
@@ -162,9 +162,7 @@ class ProcessCrew:
             message.parts = [Buffers.read(part) if isinstance(part, Ref) else part for part in message.parts]
         for ref in self._buffers.given_back():
             self._give_back(ref)
-        if flight.queued and not again and channel.put_claim(flight.seq):
-            message.flags = CLAIM
-        self._write(channel, message)
+        self._write(channel, message, claim=flight.queued and not again)
 
     def _give_back(self, ref: Ref) -> None:
         for channel in self._channels.values():
@@ -183,9 +181,9 @@ class ProcessCrew:
                 key = bytes(sys.modules[module].current_process().authkey)
                 self._write(channel, control(Kind.SETUP, channel.slot, authkeys={name: key.hex()}))
 
-    def _write(self, channel: Channel, message: Message) -> None:
+    def _write(self, channel: Channel, message: Message, claim: bool = False) -> None:
         with self._lock:
-            if channel.write(message):
+            if channel.write(message, claim):
                 self._epoll.register(channel.writer, select.EPOLLOUT)
 
     def release(self, body: Body) -> None:
