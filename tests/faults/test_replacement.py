@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -215,3 +216,34 @@ def test_a_chunk_goes_without_a_claim_when_the_pipe_of_claims_is_full() -> None:
         assert (message.seq, message.flags) == (7, 0)
     finally:
         channel.close()
+
+
+def test_a_slot_whose_next_worker_finds_no_descriptors_can_be_stopped_and_takes_nothing_silently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*args):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with crew_of(2) as crew:
+        while not crew.identify(0)[2]:
+            await_event(crew, Ready)
+        os.kill(crew.identify(0)[2], signal.SIGKILL)
+        await_event(crew, Lost)
+        with monkeypatch.context() as patch:
+            patch.setattr(Channel, "_open", exhausted)
+            with pytest.raises(LauncherUnavailable, match="ulimit -n"):
+                crew.renew(0)
+        with pytest.raises(WorkerLost):
+            crew.send(0, queued_call(crew, 1))
+        crew.stop(0)
+        assert crew.recall(0) == []
+        (added,) = crew.resize(2)
+        crew.send(added, queued_call(crew, 2))
+        assert [event.slot for event in await_event(crew, Replied) if isinstance(event, Replied)] == [added]
+
+
+def test_a_closed_channel_refuses_what_is_written_to_it() -> None:
+    channel = Channel(0, 1)
+    channel.close()
+    with pytest.raises(WorkerLost):
+        channel.write(Message(Kind.DROP))

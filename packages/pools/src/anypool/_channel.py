@@ -7,6 +7,7 @@ import weakref
 from collections import deque
 
 from anypool import _linux
+from anypool._errors import WorkerLost
 from anypool._wire import CLAIM, Buffer, Decoder, Message, encode
 
 __all__: list[str] = []
@@ -62,6 +63,8 @@ class Channel:
 
         With a `claim` it can be taken back, unless the worker is known not to look or the pipe of claims is full.
         """
+        if self.writer < 0:
+            raise WorkerLost(f"the pipe of worker {self.slot} is closed", cause="closed", begun=False)
         queued = bool(self.out)
         claim = claim and (self.claims or not self.greeted)
         message.flags |= CLAIM if claim else 0

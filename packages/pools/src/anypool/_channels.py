@@ -152,7 +152,9 @@ class ProcessCrew:
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Write a chunk to its worker's pipe, or queue what does not fit."""
-        channel, body = self._channels[slot], flight.chunk.job.body
+        channel, body = self._channels.get(slot), flight.chunk.job.body
+        if channel is None:
+            raise WorkerLost(f"worker {slot} has ended, and no other could take its place", cause="closed", begun=False)
         self._introduce(channel)
         again = with_body
         with_body = with_body or body.digest == NO_DIGEST or body.digest not in channel.known
@@ -171,7 +173,8 @@ class ProcessCrew:
 
     def recall(self, slot: int) -> list[int]:
         """Take claims out of the pipe before the worker does; a chunk whose claim is gone is skipped there."""
-        return self._channels[slot].recall()
+        channel = self._channels.get(slot)
+        return channel.recall() if channel is not None else []
 
     def _introduce(self, channel: Channel) -> None:
         """Managers' proxies among the arguments need the owner's key; it's known only once it has such a module."""
