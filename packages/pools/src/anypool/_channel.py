@@ -7,7 +7,8 @@ import weakref
 from collections import deque
 
 from anypool import _linux
-from anypool._wire import Buffer, Decoder, Message, encode
+from anypool._errors import WorkerLost
+from anypool._wire import CLAIM, Buffer, Decoder, Message, encode
 
 __all__: list[str] = []
 
@@ -57,10 +58,22 @@ class Channel:
                 os.close(fd)
         self.reader = self.writer = self.claims_read = self.claims_write = -1
 
-    def write(self, message: Message) -> bool:
-        """Write a message, or queue what does not fit; true if it is the first that waits."""
+    def write(self, message: Message, claim: bool = False) -> bool:
+        """Write a message, or queue what does not fit; true if it is the first that waits.
+
+        With a `claim` it can be taken back, unless the worker is known not to look or the pipe of claims is full.
+        """
+        if self.writer < 0:
+            raise WorkerLost(f"the pipe of worker {self.slot} is closed", cause="closed", begun=False)
         queued = bool(self.out)
-        self.out.extend(encode(message))
+        claim = claim and (self.claims or not self.greeted)
+        message.flags |= CLAIM if claim else 0
+        # Before the claim: that of a message which can't be sent would be taken for the next one's.
+        buffers = encode(message)
+        if claim and not self._put_claim(message.seq):
+            message.flags &= ~CLAIM
+            buffers = encode(message)
+        self.out.extend(buffers)
         return not queued and not self.flush()
 
     def flush(self) -> bool:
@@ -80,10 +93,7 @@ class Channel:
                 out[0] = memoryview(out[0])[sent:]
         return True
 
-    def put_claim(self, seq: int) -> bool:
-        """Let a queued chunk be taken back; false if its worker is known not to look, or the pipe is full."""
-        if self.greeted and not self.claims:
-            return False
+    def _put_claim(self, seq: int) -> bool:
         try:
             os.write(self.claims_write, seq.to_bytes(8, "little"))
         except BlockingIOError:

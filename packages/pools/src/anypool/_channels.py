@@ -6,7 +6,9 @@ import os
 import select
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, cast
@@ -23,7 +25,7 @@ from anypool._packing import DROPPED_BODY, Parcel, named_body, pack, pack_argume
 from anypool._serve import unpack_reply
 from anypool._slot import Cause, Flight
 from anypool._watch import Watch
-from anypool._wire import CLAIM, INLINE, NO_DIGEST, PARTIAL, Kind, Message, Ref, WireError, control, grant
+from anypool._wire import INLINE, NO_DIGEST, PARTIAL, Kind, Message, Ref, WireError, control, grant
 from anypool_serialize import loads
 
 __all__: list[str] = []
@@ -33,6 +35,8 @@ _CLOSE_SECONDS = 10.0
 # Seconds before the next worker takes the slot of one that ended before it had finished anything.
 _BACK_OFF = (0.0, 0.0, 0.1, 0.2, 0.5, 1.0)
 _MOST_AGENTS = 5
+# Seconds until another agent is tried when one could not be started.
+_AGENT_BACK_OFF = 0.25
 # A worker that has closed its pipe has this long to end by itself.
 _LINGER = 1.0
 _WITH_KEYS = (("multiprocessing", "multiprocessing.process"), ("multiprocess", "multiprocess.process"))
@@ -53,8 +57,15 @@ class ProcessCrew:
         self._channels: dict[int, Channel] = {}
         self._by_fd: dict[int, Channel] = {}
         self._timers: list[tuple[float, Callable[[], None]]] = []
+        # Events that came of a timer.
+        self._late: deque[Event] = deque()
+        # Channels to close. Whoever adds one has made it unknown here before it asks whether a thread is polling.
+        self._left: deque[Channel] = deque()
+        self._polling = False
         self._false_starts: dict[int, int] = {}
         self._next_slot = self._incarnation = self._agents_lost = 0
+        # What an initializer raised: no worker takes the place of one that ends after that.
+        self._failure: Failed | None = None
         # Guards what waits to be written: a submitting thread and the one that polls may both write.
         self._lock = threading.Lock()
         self._epoll = select.epoll()
@@ -84,15 +95,18 @@ class ProcessCrew:
         added = []
         while len(self._channels) < workers:
             slot, self._next_slot = self._next_slot, self._next_slot + 1
-            self.renew(slot)
+            if not self.renew(slot):
+                break
             added.append(slot)
         return added
 
     def renew(self, slot: int) -> bool:
         """Ask for a worker, after a while if the last ones ended before they did anything."""
-        old = self._channels.get(slot)
+        old = self._channels.pop(slot, None)
         if old is not None:
             self._forget(old)
+        if self._failure is not None:
+            return False
         self._incarnation += 1
         try:
             channel = Channel(slot, self._incarnation)
@@ -110,10 +124,14 @@ class ProcessCrew:
         self._write(channel, setup)
         delay = _BACK_OFF[min(self._false_starts.get(slot, 0), len(_BACK_OFF) - 1)]
         if delay:
-            self._timers.append((monotonic() + delay, lambda: self._line.spawn(channel)))
+            self._timers.append((monotonic() + delay, lambda: self._spawn(channel)))
         else:
             self._line.spawn(channel)
         return True
+
+    def _spawn(self, channel: Channel) -> None:
+        if self._channels.get(channel.slot) is channel:
+            self._line.spawn(channel)
 
     # Work goes out.
 
@@ -134,7 +152,9 @@ class ProcessCrew:
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Write a chunk to its worker's pipe, or queue what does not fit."""
-        channel, body = self._channels[slot], flight.chunk.job.body
+        channel, body = self._channels.get(slot), flight.chunk.job.body
+        if channel is None:
+            raise WorkerLost(f"worker {slot} has ended, and no other could take its place", cause="closed", begun=False)
         self._introduce(channel)
         again = with_body
         with_body = with_body or body.digest == NO_DIGEST or body.digest not in channel.known
@@ -144,9 +164,7 @@ class ProcessCrew:
             message.parts = [Buffers.read(part) if isinstance(part, Ref) else part for part in message.parts]
         for ref in self._buffers.given_back():
             self._give_back(ref)
-        if flight.queued and not again and channel.put_claim(flight.seq):
-            message.flags = CLAIM
-        self._write(channel, message)
+        self._write(channel, message, claim=flight.queued and not again)
 
     def _give_back(self, ref: Ref) -> None:
         for channel in self._channels.values():
@@ -155,7 +173,8 @@ class ProcessCrew:
 
     def recall(self, slot: int) -> list[int]:
         """Take claims out of the pipe before the worker does; a chunk whose claim is gone is skipped there."""
-        return self._channels[slot].recall()
+        channel = self._channels.get(slot)
+        return channel.recall() if channel is not None else []
 
     def _introduce(self, channel: Channel) -> None:
         """Managers' proxies among the arguments need the owner's key; it's known only once it has such a module."""
@@ -165,9 +184,9 @@ class ProcessCrew:
                 key = bytes(sys.modules[module].current_process().authkey)
                 self._write(channel, control(Kind.SETUP, channel.slot, authkeys={name: key.hex()}))
 
-    def _write(self, channel: Channel, message: Message) -> None:
+    def _write(self, channel: Channel, message: Message, claim: bool = False) -> None:
         with self._lock:
-            if channel.write(message):
+            if channel.write(message, claim):
                 self._epoll.register(channel.writer, select.EPOLLOUT)
 
     def release(self, body: Body) -> None:
@@ -189,6 +208,14 @@ class ProcessCrew:
 
     def poll(self, timeout: float) -> list[Event]:
         """Read what has come from workers and agent, and write what now fits."""
+        self._polling = True
+        try:
+            return self._poll(timeout)
+        finally:
+            self._polling = False
+            self._close_left()
+
+    def _poll(self, timeout: float) -> list[Event]:
         events: list[Event] = []
         if self._timers:
             timeout = min(timeout, self._run_timers())
@@ -207,16 +234,19 @@ class ProcessCrew:
                 _linux.clear_event(self._wake)
             elif fd == self._line.fileno():
                 events += self._hear(mask)
+        while self._late:
+            events.append(self._late.popleft())
         self._line.show()
         return events
 
     def _run_timers(self) -> float:
+        """Do what is due; the seconds until more is, none if that made events."""
         now = monotonic()
-        due = [entry for entry in self._timers if entry[0] <= now]
-        self._timers = [entry for entry in self._timers if entry[0] > now]
-        for _, action in due:
-            action()
-        return min((entry[0] - now for entry in self._timers), default=60.0)
+        for entry in [entry for entry in self._timers if entry[0] <= now]:
+            # Never the whole list: threads that renew slots may be adding to it.
+            self._timers.remove(entry)
+            entry[1]()
+        return 0.0 if self._late else min((entry[0] - now for entry in list(self._timers)), default=60.0)
 
     def _continue(self, channel: Channel) -> None:
         with self._lock:
@@ -270,7 +300,8 @@ class ProcessCrew:
                 error = loads(cast("bytes", message.parts[0])).rebuild()
                 failure = WorkerLost(f"the initializer raised {type(error).__name__}: {error}", cause="initializer")
                 failure.__cause__ = error
-                return Failed(failure)
+                self._failure = Failed(failure)
+                return self._failure
             return Ready(slot)
         return None
 
@@ -304,7 +335,7 @@ class ProcessCrew:
             host=os.uname().nodename,
             stderr=told["stderr"],
         )
-        return [*events, self._lose(channel, cause)]
+        return events + self._lose(channel, cause)
 
     def _drain(self, channel: Channel) -> list[Event]:
         events: list[Event] = []
@@ -315,43 +346,77 @@ class ProcessCrew:
                 break
         return events
 
-    def _lose(self, channel: Channel, cause: Cause) -> Event:
+    def _lose(self, channel: Channel, cause: Cause) -> list[Event]:
         slot = channel.slot
         self._false_starts[slot] = 0 if channel.answered else self._false_starts.get(slot, 0) + 1
         self._buffers.forget(channel.pid)
-        # Its descriptors are closed by `renew` or `stop`, under the lock of those who might be writing to them.
+        # It is forgotten by `renew` or `stop`, under the lock of those who might be writing to it.
         if not channel.ended:
             channel.ended = True
             self._epoll.unregister(channel.reader)
-        return Lost(slot, cause)
+        # What the loss gives back to its lane has to fail as well.
+        return [Lost(slot, cause), self._failure] if self._failure is not None else [Lost(slot, cause)]
 
     def _agent_lost(self) -> list[Event]:
         self._agents_lost += 1
         if self._agents_lost >= _MOST_AGENTS:
             self._line.leave()
             return [Failed(WorkerLost(f"the agent was lost {_MOST_AGENTS} times in a row", cause="agent lost"))]
-        self._line.reconnect()
+        try:
+            self._line.reconnect()
+        except Exception as error:  # noqa: BLE001 - those who wait for the lost workers must hear of it, not who polls
+            return self._no_agent(error)
         events: list[Event] = []
         for channel in list(self._channels.values()):
             events += self._drain(channel)
-            events.append(self._lose(channel, Cause("its agent was lost", own=False)))
+            events += self._lose(channel, Cause("its agent was lost", own=False))
         return events
 
+    def _no_agent(self, error: Exception) -> list[Event]:
+        """Try again after a while: processes, memory or descriptors may have run short for a moment only."""
+        if self._agents_lost < _MOST_AGENTS - 1:
+            self._timers.append((monotonic() + _AGENT_BACK_OFF, lambda: self._late.extend(self._agent_lost())))
+            return []
+        failure = WorkerLost(f"the agent was lost, and no other could be started: {error}", cause="agent lost")
+        failure.__cause__ = error
+        return [Failed(failure)]
+
     def _forget(self, channel: Channel) -> None:
+        """Close it, or have the thread that polls do so: a descriptor may be another file's as soon as it's closed."""
         for fd in (channel.reader, channel.writer):
             self._by_fd.pop(fd, None)
-        channel.close()
+        self._left.append(channel)
+        if self._polling:
+            self.interrupt()
+        else:
+            self._close_left()
+
+    def _close_left(self) -> None:
+        while self._left:
+            with suppress(IndexError):  # Another thread may be at it too.
+                self._left.popleft().close()
 
     # Workers end.
 
     def kill(self, slot: int) -> None:
         """Have the agent end the worker: SIGTERM, then SIGKILL to its process group."""
         channel = self._channels.get(slot)
-        if channel is not None:
+        if channel is None:
+            return
+        if channel.theirs:
+            # Waiting for its turn to be spawned, which is for the polling thread to decide.
+            self._timers.append((0.0, lambda: self._kill(channel)))
+            self.interrupt()
+        else:
             self._kill(channel)
 
     def _kill(self, channel: Channel) -> None:
-        if self._channels.get(channel.slot) is channel:
+        if self._channels.get(channel.slot) is not channel:
+            return
+        if channel.theirs:
+            # The agent has not heard of it, so it would tell of no death.
+            self._late.extend(self._lose(channel, Cause("ended at its owner's request", own=False)))
+        else:
             self._line.kill(channel)
 
     def stop(self, slot: int) -> None:
@@ -384,6 +449,7 @@ class ProcessCrew:
         self._closed = True
         for slot in list(self._channels):
             self.stop(slot)
+        self._close_left()
         self._line.close()
         self._buffers.close()
         self._epoll.close()

@@ -65,8 +65,8 @@ class _Worker:
                         self._arena.free(offset)
                 elif message.kind == Kind.DROP:
                     self._server.drop(message.digest)
-                elif message.kind == Kind.SETUP:
-                    self._set_up(message)
+                elif message.kind == Kind.SETUP and not self._set_up(message):
+                    return
 
     def _claimed(self, seq: int) -> bool:
         """Take the claim to a chunk; false if the owner has taken it back."""
@@ -79,12 +79,13 @@ class _Worker:
                 return False
         return self._claim == seq
 
-    def _set_up(self, message: Message) -> None:
+    def _set_up(self, message: Message) -> bool:
+        """Whether tasks can be run: not after an initializer that raised."""
         fields = message.json()
         for module, key in fields.get("authkeys", {}).items():
             importlib.import_module(f"{module}.process").current_process().authkey = bytes.fromhex(key)
         if "greet" not in fields:
-            return
+            return True
         pid, fd = fields["claims"]
         with contextlib.suppress(OSError):
             self._claims = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -98,6 +99,7 @@ class _Worker:
             except BaseException as error:  # noqa: BLE001 - the owner raises it
                 hello.parts = [dumps(describe(error)).header]
         self._write(hello)
+        return not hello.parts
 
     def _reaches(self, probe: Ref) -> bool:
         try:
