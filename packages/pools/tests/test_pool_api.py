@@ -174,7 +174,10 @@ def test_processes_honour_env_cwd_and_a_number_of_tasks(launcher, tmp_path):
         ("process:x", PlanError),
         ("process:-1", PlanError),
         ("process:²", PlanError),
-        ("process:0", ValueError),
+        ("process:0", PlanError),
+        (":4", PlanError),
+        ("proces:x", anypool.LauncherNotFound),
+        ("ssh:host", anypool.LauncherNotFound),
         (5, TypeError),
     ],
 )
