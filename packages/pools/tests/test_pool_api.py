@@ -374,6 +374,20 @@ def test_a_pool_tells_what_it_is_and_has_done(launcher):
     assert "closed" in repr(pool)
 
 
+@everywhere
+def test_what_a_pool_has_done_is_told_until_it_is_opened_again(launcher):
+    with get_pool(launcher) as pool:
+        pool.map(abs, range(100))
+    stats = pool.stats()
+    assert (stats["tasks"], stats["workers"], stats["in_flight"], stats["waiting"]) == (100, 0, 0, 0)
+    assert stats["busy"] > 0
+    pool.restart()
+    assert (pool.stats()["tasks"], pool.stats()["busy"]) == (0, 0)
+    pool.map(abs, range(7))
+    pool.terminate()
+    assert pool.stats()["tasks"] == 7
+
+
 def test_pools_are_equal_only_to_themselves():
     one, other = get_pool("serial"), get_pool("serial")
     assert one != other
