@@ -13,6 +13,7 @@ import time
 from concurrent.futures import Executor, as_completed, wait
 from typing import Any
 
+import numpy as np
 import pytest
 
 import anypool
@@ -86,6 +87,9 @@ def test_callbacks_belong_to_the_asynchronous_maps(method):
         ({"retry_on": (int,)}, TypeError),
         ({"on_error": "ignore"}, ValueError),
         ({"buffersize": 0}, ValueError),
+        ({"strict": "yes"}, TypeError),
+        ({"strict": 2}, TypeError),
+        ({"progress": "x"}, TypeError),
         ({"kwargs": [1]}, TypeError),
         ({"kwargs": {1: 2}}, TypeError),
     ],
@@ -96,6 +100,20 @@ def test_a_wrong_value_is_refused_before_input_is_read(options, error):
     with pytest.raises(error, match=next(iter(options))):
         get_pool("serial").map(abs, map(read.append, range(3)), **options)
     assert read == []
+
+
+def test_a_chunksize_below_the_least_is_refused_with_what_stands_for_the_default():
+    assert get_pool("serial").map(str, [1], chunksize=0) == ["1"]
+    with pytest.raises(ValueError, match=r"at least 1 for map\(\), or 0 or None for the default, got -1"):
+        get_pool("serial").map(str, [1], chunksize=-1)
+    with pytest.raises(ValueError, match=r"at least 1 for imap\(\), or None for the default, got 0"):
+        get_pool("serial").imap(str, [1], chunksize=0)
+
+
+@pytest.mark.parametrize("value", [True, 1, np.True_])
+def test_a_flag_may_be_numpys(value):
+    with pytest.raises(ValueError, match="longer"):
+        get_pool("serial").map(pow, [1], [1, 2], strict=value)
 
 
 def test_whole_numbers_of_other_types_are_taken():
@@ -154,6 +172,19 @@ def test_what_one_launcher_has_is_named_on_the_others():
         get_pool("multiprocess", max_memory_per_worker=1 << 30)
     with pytest.raises(TypeError, match="did you mean 'workers'"):
         get_pool("process", worker=2)
+
+
+@pytest.mark.parametrize(
+    "option, value, error, text",
+    [
+        ("cwd", 3, TypeError, "cwd is a folder's path or None, got 3"),
+        ("cwd", "/no/such/folder", ValueError, "cwd is a folder that exists"),
+        ("max_memory_per_worker", 512, ValueError, "at least 1048576 bytes"),
+    ],
+)
+def test_what_no_process_could_start_with_is_named(option, value, error, text):
+    with pytest.raises(error, match=text):
+        get_pool("process:1", **{option: value})
 
 
 @in_processes
