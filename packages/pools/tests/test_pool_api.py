@@ -227,6 +227,22 @@ def test_other_names_of_the_size_are_taken_once():
     assert len(SerialPool(8)) == 1
 
 
+@everywhere
+@pytest.mark.parametrize("method", ["starmap", "istarmap", "uistarmap", "astarmap"])
+def test_what_another_pool_takes_by_position_is_asked_for_by_keyword(launcher, method):
+    with get_pool(launcher) as pool:
+        with pytest.raises(TypeError, match="by keyword, chunksize=5"):
+            getattr(pool, method)(pow, [(2, 3)], 5)
+        with pytest.raises(TypeError, match=rf"{method}\(\) takes one iterable"):
+            getattr(pool, method)(pow, [(2, 3)], [(2, 3)])
+
+
+@pytest.mark.parametrize("kind", [ProcessPool, ThreadPool, SerialPool])
+def test_a_pool_takes_its_size_alone_by_position(kind):
+    with pytest.raises(TypeError, match=r"give initializer= and initargs= by name"):
+        kind(2, print, ())
+
+
 # Life.
 
 
