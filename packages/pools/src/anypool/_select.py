@@ -30,7 +30,7 @@ def get_pool(launcher: str | Launcher | None = None, /, **options: Any) -> Pool:
     `launcher` is a name with an optional number of workers, or a launcher; None is `process`. `options` are the
     launcher's: `workers=` (default: `usable_cpus()`), `initializer=`, `initargs=`; for worker processes also
     `max_tasks_per_worker=`, `env=`, `cwd=`; for `process` `max_memory_per_worker=` (bytes); for `multiprocess`
-    `start_method=`. Serial is one worker, whatever is said, and calls the initializer before its first task.
+    `start_method=`. Serial is one worker, the caller, whatever is said; it runs the initializer before its first task.
 
     Raises `LauncherNotFound`, `LauncherUnavailable` (with what to install), `PlanError` for a text that names nothing,
     `TypeError` or `ValueError` for options; all before any worker starts.
