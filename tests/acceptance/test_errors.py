@@ -102,6 +102,45 @@ def test_an_exception_that_cannot_travel_is_described(pool: Pool, launcher: str,
     assert pool.map(abs, [-1]) == [1]
 
 
+class Wordy(Exception):
+    def __init__(self, code, text):
+        super().__init__(f"{code}: {text}")
+        self.code = code
+
+
+def raise_group(_):
+    raise ExceptionGroup("both", [Wordy(1, "why"), ValueError("no")])
+
+
+def test_a_group_arrives_as_one_whatever_its_exceptions_are_made_from(pool: Pool) -> None:
+    codes = []
+    try:
+        pool.pipe(raise_group, 0)
+    except* Wordy as caught:
+        codes = [error.code for error in caught.exceptions if isinstance(error, Wordy)]
+    except* ValueError:
+        pass
+    assert codes == [1]
+
+
+def test_an_exception_is_a_value_and_an_argument_as_any_other(pool: Pool) -> None:
+    outcomes = pool.map(lambda code: Wordy(code, "why"), [1, 2])
+    assert [(type(error), error.code, str(error)) for error in outcomes] == [(Wordy, 1, "1: why"), (Wordy, 2, "2: why")]
+    assert pool.map(lambda error: (str(error), error.code), outcomes) == [("1: why", 1), ("2: why", 2)]
+
+
+def test_an_exceptions_own_message_is_not_made_again_from_its_message(pool: Pool) -> None:
+    class Missing(Exception):
+        def __init__(self, name):
+            super().__init__(f"no {name}")
+
+    def miss(name):
+        raise Missing(name)
+
+    with pytest.raises(Missing, match=r"^no bread$"):
+        pool.map(miss, ["bread"])
+
+
 OTHER_PROCESSES = pytest.mark.parametrize("launcher", ["process:2", "multiprocess:2"], indirect=True, scope="module")
 THIS_PROCESS = pytest.mark.parametrize("launcher", ["serial", "thread:2"], indirect=True, scope="module")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import gc
 import os
@@ -79,6 +80,35 @@ def test_a_callback_may_close_its_pool() -> None:
 
     pool.apply_async(abs, (1,), callback=close)
     assert ended.wait(20)
+
+
+def test_asyncio_waits_for_results(pool: Pool) -> None:
+    async def use() -> None:
+        results: list[Any] = [pool.apipe(abs, -i) for i in range(20)]
+        done, pending = await asyncio.wait(results)
+        assert (sorted(result.result() for result in done), pending) == (list(range(20)), set())
+        done, _ = await asyncio.wait([pool.apipe(divmod, 1, 0), *results], return_when=asyncio.FIRST_EXCEPTION)
+        assert any(result.exception() for result in done)
+
+    asyncio.run(asyncio.wait_for(use(), 30))
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS[2:])
+def test_asyncio_gives_up_a_result_that_takes_too_long(launcher: str) -> None:
+    seen: list[Any] = []
+
+    async def use(result: Any) -> None:
+        done, pending = await asyncio.wait([result], timeout=0.05)
+        seen.extend((done, pending))
+
+    with get_pool(launcher) as pool:
+        result = pool.apipe(time.sleep, 60)
+        asyncio.run(use(result))
+        assert seen == [set(), {result}]
+        result.add_done_callback(seen.append)
+        assert result.remove_done_callback(seen.append) == 1
+        assert result.kill()
+    assert len(seen) == 2
 
 
 def test_a_call_that_raises_stop_iteration_says_so(pool: Pool) -> None:

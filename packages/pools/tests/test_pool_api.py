@@ -13,6 +13,7 @@ import time
 from concurrent.futures import Executor, as_completed, wait
 from typing import Any
 
+import numpy as np
 import pytest
 
 import anypool
@@ -86,6 +87,9 @@ def test_callbacks_belong_to_the_asynchronous_maps(method):
         ({"retry_on": (int,)}, TypeError),
         ({"on_error": "ignore"}, ValueError),
         ({"buffersize": 0}, ValueError),
+        ({"strict": "yes"}, TypeError),
+        ({"strict": 2}, TypeError),
+        ({"progress": "x"}, TypeError),
         ({"kwargs": [1]}, TypeError),
         ({"kwargs": {1: 2}}, TypeError),
     ],
@@ -96,6 +100,20 @@ def test_a_wrong_value_is_refused_before_input_is_read(options, error):
     with pytest.raises(error, match=next(iter(options))):
         get_pool("serial").map(abs, map(read.append, range(3)), **options)
     assert read == []
+
+
+def test_a_chunksize_below_the_least_is_refused_with_what_stands_for_the_default():
+    assert get_pool("serial").map(str, [1], chunksize=0) == ["1"]
+    with pytest.raises(ValueError, match=r"at least 1 for map\(\), or 0 or None for the default, got -1"):
+        get_pool("serial").map(str, [1], chunksize=-1)
+    with pytest.raises(ValueError, match=r"at least 1 for imap\(\), or None for the default, got 0"):
+        get_pool("serial").imap(str, [1], chunksize=0)
+
+
+@pytest.mark.parametrize("value", [True, 1, np.True_])
+def test_a_flag_may_be_numpys(value):
+    with pytest.raises(ValueError, match="longer"):
+        get_pool("serial").map(pow, [1], [1, 2], strict=value)
 
 
 def test_whole_numbers_of_other_types_are_taken():
@@ -156,6 +174,19 @@ def test_what_one_launcher_has_is_named_on_the_others():
         get_pool("process", worker=2)
 
 
+@pytest.mark.parametrize(
+    "option, value, error, text",
+    [
+        ("cwd", 3, TypeError, "cwd is a folder's path or None, got 3"),
+        ("cwd", "/no/such/folder", ValueError, "cwd is a folder that exists"),
+        ("max_memory_per_worker", 512, ValueError, "at least 1048576 bytes"),
+    ],
+)
+def test_what_no_process_could_start_with_is_named(option, value, error, text):
+    with pytest.raises(error, match=text):
+        get_pool("process:1", **{option: value})
+
+
 @in_processes
 def test_processes_honour_env_cwd_and_a_number_of_tasks(launcher, tmp_path):
     options = {"env": {"ANYPOOL_API_TEST": "1"}, "cwd": tmp_path, "max_tasks_per_worker": 3}
@@ -174,7 +205,10 @@ def test_processes_honour_env_cwd_and_a_number_of_tasks(launcher, tmp_path):
         ("process:x", PlanError),
         ("process:-1", PlanError),
         ("process:²", PlanError),
-        ("process:0", ValueError),
+        ("process:0", PlanError),
+        (":4", PlanError),
+        ("proces:x", anypool.LauncherNotFound),
+        ("ssh:host", anypool.LauncherNotFound),
         (5, TypeError),
     ],
 )
@@ -191,6 +225,22 @@ def test_other_names_of_the_size_are_taken_once():
     with pytest.raises(TypeError, match="more than once"):
         ThreadPool(2, ncpus=2)
     assert len(SerialPool(8)) == 1
+
+
+@everywhere
+@pytest.mark.parametrize("method", ["starmap", "istarmap", "uistarmap", "astarmap"])
+def test_what_another_pool_takes_by_position_is_asked_for_by_keyword(launcher, method):
+    with get_pool(launcher) as pool:
+        with pytest.raises(TypeError, match="by keyword, chunksize=5"):
+            getattr(pool, method)(pow, [(2, 3)], 5)
+        with pytest.raises(TypeError, match=rf"{method}\(\) takes one iterable"):
+            getattr(pool, method)(pow, [(2, 3)], [(2, 3)])
+
+
+@pytest.mark.parametrize("kind", [ProcessPool, ThreadPool, SerialPool])
+def test_a_pool_takes_its_size_alone_by_position(kind):
+    with pytest.raises(TypeError, match=r"give initializer= and initargs= by name"):
+        kind(2, print, ())
 
 
 # Life.
@@ -369,6 +419,20 @@ def test_a_pool_tells_what_it_is_and_has_done(launcher):
         assert repr(pool).startswith(f"<anypool.Pool {pool.launcher.name}:{len(pool)}, open")
     assert pool.workers() == []
     assert "closed" in repr(pool)
+
+
+@everywhere
+def test_what_a_pool_has_done_is_told_until_it_is_opened_again(launcher):
+    with get_pool(launcher) as pool:
+        pool.map(abs, range(100))
+    stats = pool.stats()
+    assert (stats["tasks"], stats["workers"], stats["in_flight"], stats["waiting"]) == (100, 0, 0, 0)
+    assert stats["busy"] > 0
+    pool.restart()
+    assert (pool.stats()["tasks"], pool.stats()["busy"]) == (0, 0)
+    pool.map(abs, range(7))
+    pool.terminate()
+    assert pool.stats()["tasks"] == 7
 
 
 def test_pools_are_equal_only_to_themselves():

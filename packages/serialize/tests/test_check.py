@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -79,3 +80,9 @@ def test_its_child_does_not_outlive_it():
         check(Rebuilt(subprocess.check_call, ["sleep", "987654"]), timeout=1)
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sleep 987654" not in listing
+
+
+@pytest.mark.parametrize("timeout,error", [("x", TypeError), (None, TypeError), (0, ValueError), (-1, ValueError)])
+def test_a_wrong_timeout_is_refused_at_once(timeout: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"timeout .* got {timeout!r}"):
+        check(1, timeout=timeout)

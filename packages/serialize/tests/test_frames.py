@@ -6,6 +6,7 @@ from collections import OrderedDict
 from datetime import date
 from decimal import Decimal
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,3 +105,11 @@ def test_pickles_says_no_and_raises_nothing():
 
     assert not anypool_serialize.pickles(n for n in "")
     assert not anypool_serialize.pickles(Odd())
+
+
+def test_a_size_that_is_no_number_is_refused_at_once() -> None:
+    wrong: Any = "x"
+    with pytest.raises(TypeError, match="oob is a number of bytes, got 'x'"):
+        dumps(1, oob=wrong)
+    numpys: Any = np.int64(3)
+    assert dumps(1, oob=numpys).buffers == ()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 import weakref
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,18 @@ def test_registering_names_the_module_that_is_missing():
         register_by_value("never_seen")
     with pytest.raises(ValueError, match="'json' is not registered"):
         unregister_by_value("json")
+
+
+def test_registering_refuses_what_has_no_code_to_send():
+    not_a_module: Any = 5
+    with pytest.raises(TypeError, match="a module or its name is registered by value, got 5"):
+        register_by_value(not_a_module)
+    with pytest.raises(TypeError, match="got 5"):
+        unregister_by_value(not_a_module)
+    for name in ("math", "_pickle", "sys"):
+        importlib.import_module(name)
+        with pytest.raises(ValueError, match=f"'{name}' is not written in Python"):
+            register_by_value(name)
 
 
 def test_a_module_made_at_run_time_travels_with_what_it_holds():

@@ -1,8 +1,10 @@
 """What cannot travel is refused with the path to the culprit, the reason and a way out."""
 
+import contextlib
 import functools
 import multiprocessing
 import socket
+import sqlite3
 import sys
 import threading
 import types
@@ -173,3 +175,9 @@ def test_an_open_pipe_is_refused_for_its_number_names_something_else_elsewhere()
     ours, theirs = multiprocessing.Pipe()
     with ours, theirs, pytest.raises(Unserializable, match=r"pipe of this process.*queue of multiprocessing.Manager"):
         dumps(ours)
+
+
+def test_the_connection_of_a_database_is_not_taken_for_a_pipe():
+    database = sqlite3.connect(":memory:")
+    with contextlib.closing(database), pytest.raises(Unserializable, match="Open the database inside the function"):
+        dumps(database)

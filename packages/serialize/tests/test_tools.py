@@ -5,6 +5,7 @@ import stat
 
 import pytest
 
+import anypool_serialize
 from anypool_serialize import AnypoolError, tools
 
 
@@ -104,3 +105,10 @@ def test_trace_draws_the_tree_of_what_dill_pickles(tmp_path):
     assert "┬ F1: <function" in text
     tools.dumps(lambda: 2)
     assert path.read_text() == text
+
+
+def test_the_tools_are_an_attribute_of_the_package_and_show_their_own_names_only(monkeypatch):
+    monkeypatch.delattr(anypool_serialize, "tools")
+    assert "tools" in dir(anypool_serialize)
+    assert anypool_serialize.tools is tools
+    assert dir(tools) == sorted(tools.__all__)

@@ -96,6 +96,8 @@ class ProcessOptions(WorkerOptions):
         if self.max_tasks_per_worker is not None:
             tasks = whole("max_tasks_per_worker", self.max_tasks_per_worker, 1)
             object.__setattr__(self, "max_tasks_per_worker", tasks)
+        if not isinstance(self.cwd, (str, os.PathLike, type(None))):
+            raise TypeError(f"cwd is a folder's path or None, got {self.cwd!r}")
         if self.cwd is not None and not os.path.isdir(self.cwd):
             raise ValueError(f"cwd is a folder that exists, got {os.fspath(self.cwd)!r}")
         if self.env is not None and not isinstance(self.env, Mapping):

@@ -19,6 +19,13 @@ T = TypeVarTuple("T")
 Many = Iterable[Any]
 
 
+def _only(method: str, rows: Many, more: tuple[Any, ...]) -> tuple[Many]:
+    if more:
+        size = f"; a chunk size is given by keyword, chunksize={more[0]}" if isinstance(more[0], int) else ""
+        raise TypeError(f"{method}() takes one iterable, of argument tuples{size}")
+    return (rows,)
+
+
 class Runner:
     """What the methods need of whoever has them: a pool, or a map that is an object."""
 
@@ -216,9 +223,9 @@ class Maps(Runner):
     def starmap(
         self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Unpack[MapOptions]
     ) -> list[R]: ...
-    def starmap(self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Any) -> list[R]:
+    def starmap(self: Runner, f: Callable[..., R], rows: Iterable[Many], /, *more: Any, **options: Any) -> list[R]:
         """`[f(*row) for row in rows]`: `map` over one iterable of argument tuples."""
-        return self._map(Mode.STAR, f, (rows,), Options("starmap", options))
+        return self._map(Mode.STAR, f, _only("starmap", rows, more), Options("starmap", options))
 
     @overload
     def istarmap(
@@ -232,9 +239,11 @@ class Maps(Runner):
     def istarmap(
         self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Unpack[MapOptions]
     ) -> Iterator[R]: ...
-    def istarmap(self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Any) -> Iterator[R]:
+    def istarmap(self: Runner, f: Callable[..., R], rows: Iterable[Many], /, *more: Any, **options: Any) -> Iterator[R]:
         """`imap` over one iterable of argument tuples."""
-        return self._imap(Mode.STAR, f, (rows,), Options("istarmap", options, lazy=True), ordered=True)
+        return self._imap(
+            Mode.STAR, f, _only("istarmap", rows, more), Options("istarmap", options, lazy=True), ordered=True
+        )
 
     @overload
     def uistarmap(
@@ -248,9 +257,13 @@ class Maps(Runner):
     def uistarmap(
         self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Unpack[MapOptions]
     ) -> Iterator[R]: ...
-    def uistarmap(self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Any) -> Iterator[R]:
+    def uistarmap(
+        self: Runner, f: Callable[..., R], rows: Iterable[Many], /, *more: Any, **options: Any
+    ) -> Iterator[R]:
         """`uimap` over one iterable of argument tuples."""
-        return self._imap(Mode.STAR, f, (rows,), Options("uistarmap", options, lazy=True), ordered=False)
+        return self._imap(
+            Mode.STAR, f, _only("uistarmap", rows, more), Options("uistarmap", options, lazy=True), ordered=False
+        )
 
     @overload
     def astarmap(
@@ -264,9 +277,11 @@ class Maps(Runner):
     def astarmap(
         self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Unpack[AsyncMapOptions]
     ) -> Result[list[R]]: ...
-    def astarmap(self: Runner, f: Callable[..., R], rows: Iterable[Many], /, **options: Any) -> Result[list[R]]:
+    def astarmap(
+        self: Runner, f: Callable[..., R], rows: Iterable[Many], /, *more: Any, **options: Any
+    ) -> Result[list[R]]:
         """`amap` over one iterable of argument tuples."""
-        return self._amap(Mode.STAR, f, (rows,), Options("astarmap", options, later=True))
+        return self._amap(Mode.STAR, f, _only("astarmap", rows, more), Options("astarmap", options, later=True))
 
     # The names of the standard library's pool.
 

@@ -75,8 +75,8 @@ class Options:
         self.kwargs = _mapping(given.get("kwargs"))
         self.timeout = _positive("timeout", given.get("timeout"))
         self.buffersize = _count("buffersize", given.get("buffersize"), 1)
-        self.strict = bool(given.get("strict", False))
-        self.progress = bool(given.get("progress", False))
+        self.strict = _flag("strict", given.get("strict", False))
+        self.progress = _flag("progress", given.get("progress", False))
         self.on_error = given.get("on_error", "raise")
         if self.on_error not in ("raise", "return"):
             raise ValueError(f"on_error is 'raise' or 'return', got {self.on_error!r}")
@@ -122,11 +122,18 @@ def whole(name: str, value: object, least: int, where: str = "") -> int:
 def _chunksize(method: str, value: object, lazy: bool) -> int | None:
     if value == 0 and not lazy:
         return None
-    return _count("chunksize", value, 1, f" for {method}()")
+    return _count("chunksize", value, 1, f" for {method}(), or {'None' if lazy else '0 or None'} for the default")
 
 
 def _count(name: str, value: object, least: int, where: str = "") -> int | None:
     return None if value is None else whole(name, value, least, where)
+
+
+def _flag(name: str, value: object) -> bool:
+    # By the name of its type too, which numpy's go by.
+    if not (isinstance(value, int) or type(value).__name__ in ("bool", "bool_")) or value not in (0, 1):
+        raise TypeError(f"{name} is True or False, got {value!r}")
+    return bool(value)
 
 
 def _positive(name: str, value: object) -> float | None:

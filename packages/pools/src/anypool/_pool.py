@@ -54,6 +54,8 @@ class Pool(Maps):
         self._caller: Caller | None = None
         self._state = "open"
         self._used = 0.0
+        # Tasks and busy seconds of workers that have ended.
+        self._past = 0, 0.0
         self._on_executor = False
         self._lock = threading.Lock()
         pools[self._id] = self
@@ -141,8 +143,10 @@ class Pool(Maps):
         self._end()
 
     def _end(self) -> None:
+        totals = self.stats()
         engine, self._made = self._made, None
         self._caller = None
+        self._past = totals["tasks"], totals["busy"]
         self._state = "closed"
         if engine is not None and engine.owner == os.getpid():
             engine.close()
@@ -158,10 +162,11 @@ class Pool(Maps):
         """`restart`, but for the workers: they start with the next map."""
         self.close()
         self.join()
+        self._past = 0, 0.0
         self._state = "open"
 
     def resize(self, workers: int) -> None:
-        """Have so many workers from now on, at least 1; one that is busy ends after its chunk."""
+        """Have so many workers from now on, at least 1; one that is busy ends after its chunk. Serial stays one."""
         launcher = dataclasses.replace(self.launcher, workers=whole("workers", workers, 1))
         self._check_open()
         self.launcher, self._size = launcher, launcher.size
@@ -209,17 +214,18 @@ class Pool(Maps):
         return engine.workers() if engine is not None else []
 
     def stats(self) -> dict[str, Any]:
-        """Totals since the workers were started.
+        """Totals since the pool was opened; they are kept after its end, until `restart` or `clear`.
 
         `launcher` (its name), `workers` (how many there are), `tasks` done and `busy` seconds in them, `in_flight`
         (chunks with workers), `waiting` (calls without an outcome).
         """
         workers, engine = self.workers(), self._live()
+        tasks, busy = self._past
         return {
             "launcher": self.launcher.name,
             "workers": len(workers),
-            "tasks": sum(worker.tasks for worker in workers) + (engine.past_tasks if engine else 0),
-            "busy": sum(worker.busy for worker in workers),
+            "tasks": tasks + sum(worker.tasks for worker in workers) + (engine.past_tasks if engine else 0),
+            "busy": busy + sum(worker.busy for worker in workers),
             "in_flight": engine.desk.in_flight if engine else 0,
             "waiting": engine.calls.unsettled if engine else 0,
         }
@@ -331,7 +337,9 @@ class Pool(Maps):
         if engine.desk.in_flight or not engine.idle or len(engine.desk.lanes) > 1 + len(engine.forgotten):
             self._used = time.monotonic()
             return
+        totals = self.stats()
         self._made = None
+        self._past = totals["tasks"], totals["busy"]
         engine.close()
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from anypool._helper import helper
@@ -33,6 +34,25 @@ class Owner(Protocol):
 
     def stop_call(self, result: Result[Any]) -> bool:
         """Kill the worker that runs a call; true if the call will not give a value."""
+
+
+class _OnLoop:
+    """What `asyncio.wait` adds to each future; it has to be called by the thread of its loop, where it is added."""
+
+    def __init__(self, fn: Callable[[Any], object]) -> None:
+        import asyncio
+
+        self._fn, self._loop = fn, asyncio.get_running_loop()
+
+    def __eq__(self, other: object) -> bool:
+        return self._fn == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, result: Future[Any]) -> None:
+        # It may be just being taken back, and its loop be closed.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._fn, result)
 
 
 class Result(Future[T], Generic[T]):
@@ -127,7 +147,15 @@ class Result(Future[T], Generic[T]):
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call `fn(self)` on the helper thread once done, or here and now if it is done already."""
         helper.start()
-        super().add_done_callback(fn)
+        super().add_done_callback(_OnLoop(fn) if getattr(fn, "__module__", None) == "asyncio.tasks" else fn)
+
+    def remove_done_callback(self, fn: Callable[[Future[T]], object]) -> int:
+        """Take back what `add_done_callback(fn)` has added; how often that was. `asyncio.wait` asks for it."""
+        with self._condition:
+            kept = [added for added in self._done_callbacks if added != fn]
+            removed = len(self._done_callbacks) - len(kept)
+            self._done_callbacks = kept
+        return removed
 
     def _drive(self, timeout: float | None) -> None:
         if self._state not in _ENDED:

@@ -30,7 +30,7 @@ def get_pool(launcher: str | Launcher | None = None, /, **options: Any) -> Pool:
     `launcher` is a name with an optional number of workers, or a launcher; None is `process`. `options` are the
     launcher's: `workers=` (default: `usable_cpus()`), `initializer=`, `initargs=`; for worker processes also
     `max_tasks_per_worker=`, `env=`, `cwd=`; for `process` `max_memory_per_worker=` (bytes); for `multiprocess`
-    `start_method=`. Serial runs the initializer in the caller, before the first task.
+    `start_method=`. Serial is one worker, the caller, whatever is said; it runs the initializer before its first task.
 
     Raises `LauncherNotFound`, `LauncherUnavailable` (with what to install), `PlanError` for a text that names nothing,
     `TypeError` or `ValueError` for options; all before any worker starts.
@@ -64,15 +64,16 @@ def _recipe(launcher: str | Launcher, options: dict[str, Any]) -> Launcher:
         raise TypeError(f"a pool is named by text or a launcher, got {launcher!r}")
     name, colon, count = launcher.partition(":")
     name = name.strip()
-    if colon:
-        if not (count.strip().isascii() and count.strip().isdecimal()):
-            raise PlanError(f"after {name!r}: expected a number of workers, got {count!r} in {launcher!r}")
-        if "workers" in options:
-            raise TypeError(f"workers= is given twice: {launcher!r} and {options['workers']!r}")
-        options = {**options, "workers": int(count)}
     if not name:
         raise PlanError(f"{launcher!r} names no launcher; expected one of {', '.join(sorted(BUILT_IN))}")
     kind = _find(name)
+    if colon:
+        if not (count.strip().isascii() and count.strip().isdecimal() and int(count)):
+            text = f"after {name!r}: expected a number of workers, at least 1, got {count!r} in {launcher!r}"
+            raise PlanError(text)
+        if "workers" in options:
+            raise TypeError(f"workers= is given twice: {launcher!r} and {options['workers']!r}")
+        options = {**options, "workers": int(count)}
     for option in options:
         if option not in kind.option_names():
             raise TypeError(_no_option(kind, option))

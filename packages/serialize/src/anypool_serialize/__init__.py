@@ -8,6 +8,7 @@ from ._where import by_reference, register_by_value, unregister_by_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import tools as tools
     from ._check import check
     from ._digest import digest
     from ._explain import Explanation, explain
@@ -48,14 +49,16 @@ _LATER = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "tools":
+        return import_module(".tools", __name__)
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f".{_LATER[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, "tools"})

@@ -38,8 +38,8 @@ def advice_for(obj: Any) -> str:
             return advice
     module = type(obj).__module__ or ""
     top = module.partition(".")[0]
-    if type(obj).__name__ == "Connection":
-        return f"Use a queue of {top}.Manager()"
     if top in ("multiprocessing", "multiprocess"):
+        if type(obj).__name__ == "Connection":
+            return f"Use a queue of {top}.Manager()"
         return _MANAGER.format(f"{type(obj).__name__}()").replace("multiprocessing", top)
     return _BY_MODULE.get(module) or _BY_MODULE.get(top, _DEFAULT)

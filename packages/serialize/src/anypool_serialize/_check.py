@@ -44,6 +44,10 @@ def check(obj: object, *, python: str | None = None, timeout: float = 30) -> Non
     Unserializable with what happened there, also when it crashed or was not ready after `timeout`
     seconds.
     """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout is a number of seconds, got {timeout!r}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds, got {timeout}")
     file = BytesIO()
     dump(obj, file)
     interpreter = python or sys.executable

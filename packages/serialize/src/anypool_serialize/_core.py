@@ -46,6 +46,8 @@ def dumps(obj: object, *, strict: bool = False, oob: int = 65536, names: tuple[s
     culprit; when `obj` is a tuple, `names` says how its elements are called in that path. Less than 2 µs
     for a few numbers, 15 µs for a lambda.
     """
+    if type(oob) is not int:
+        oob = _whole(oob)
     try:
         return write(Pickler, obj, strict, oob, names)
     except (MemoryError, CopiedState):
@@ -54,6 +56,15 @@ def dumps(obj: object, *, strict: bool = False, oob: int = 65536, names: tuple[s
         from ._careful import dumps_carefully
 
         return dumps_carefully(obj, strict, oob, names, error)
+
+
+def _whole(oob: object) -> int:
+    from operator import index
+
+    try:
+        return index(oob)  # type: ignore[arg-type]  # what has no index is refused
+    except TypeError:
+        raise TypeError(f"oob is a number of bytes, got {oob!r}") from None
 
 
 def write(kind: type[Pickler], obj: object, strict: bool, oob: int, names: tuple[str, ...]) -> Frames:

@@ -100,6 +100,8 @@ class _Reducers(dict["type", "Reducer | None"]):
 def _judge(kind: type) -> Reducer | None:
     if issubclass(kind, type):
         return _reduce_class
+    if issubclass(kind, BaseException):
+        return _reduce_exception if _made_its_own_way(kind) else None
     if kind.__name__ == "Connection" and kind.__module__ in ("multiprocessing.connection", "multiprocess.connection"):
         return _refuse_connection
     if kind.__name__ in _LATE:
@@ -136,6 +138,22 @@ def _reduce_class(pickler: Pickler, cls: type) -> Reduction:
     from . import _byvalue
 
     return _byvalue.reduce_class(pickler, cls)
+
+
+def _made_its_own_way(kind: type) -> bool:
+    """Whether an exception's class may take other arguments than its `args`, and has not told pickle how."""
+    names = ("__init__", "__new__", "__reduce__", "__reduce_ex__")
+    init, new, *reduce = [type(getattr(kind, name)) is types.FunctionType for name in names]
+    return (init or new) and not any(reduce)
+
+
+def _reduce_exception(pickler: Pickler, error: BaseException) -> Reduction:
+    if type(error) in copyreg.dispatch_table:
+        return NotImplemented
+    reduction = error.__reduce_ex__(5)
+    if not isinstance(reduction, tuple) or reduction[0] is not type(error):
+        return NotImplemented
+    return _rebuild.exception, reduction[:2], *reduction[2:]
 
 
 def _reduce_function(pickler: Pickler, func: types.FunctionType) -> Reduction:

@@ -72,6 +72,25 @@ def set_function(func: types.FunctionType, state: FunctionState) -> None:
         setattr(func, name, value)
 
 
+def exception(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """One of these `args`, made by its class if that takes them for what they are, else without its `__init__`."""
+    made: BaseException
+    try:
+        made = kind(*args)
+        whole = type(made) is kind and made.args == args
+    except Exception:  # noqa: BLE001  the class may want any other arguments
+        whole = False
+    if whole:
+        return made
+    maker: Any = kind
+    while type(vars(maker).get("__new__")) is not types.BuiltinFunctionType:
+        maker = maker.__base__
+    inits = (vars(base).get("__init__") for base in kind.__mro__)
+    made = maker.__new__(kind, *args)
+    next(init for init in inits if type(init) is types.WrapperDescriptorType)(made, *args)
+    return made
+
+
 def named_type(module: str, name: str) -> type:
     __import__(module)
     found: type = getattr(sys.modules[module], name)

@@ -20,24 +20,35 @@ def register_by_value(module: ModuleType | str) -> None:
     """Send functions and classes of `module` and its submodules by value from now on, in this process.
 
     For code under edit that the remote hosts lack or have in an older version. Accepts a module or its name;
-    ValueError if it has not been imported.
+    ValueError if it has not been imported, or is not written in Python.
     """
-    _by_value.add(_imported_name(module))
+    name = _name(module)
+    if name not in sys.modules:
+        raise ValueError(f"module {name!r} is not imported; import it before registering it by value")
+    if _compiled(sys.modules[name]):
+        raise ValueError(f"module {name!r} is not written in Python, so there is nothing to send by value")
+    _by_value.add(name)
 
 
 def unregister_by_value(module: ModuleType | str) -> None:
     """Take back `register_by_value`; ValueError if the module is not registered."""
-    name = module if isinstance(module, str) else module.__name__
+    name = _name(module)
     if name not in _by_value:
         raise ValueError(f"module {name!r} is not registered by value; registered: {sorted(_by_value)}")
     _by_value.remove(name)
 
 
-def _imported_name(module: ModuleType | str) -> str:
-    name = module if isinstance(module, str) else module.__name__
-    if name not in sys.modules:
-        raise ValueError(f"module {name!r} is not imported; import it before registering it by value")
-    return name
+def _name(module: ModuleType | str) -> str:
+    if not isinstance(module, (str, ModuleType)):
+        raise TypeError(f"a module or its name is registered by value, got {module!r}")
+    return module if isinstance(module, str) else module.__name__
+
+
+def _compiled(module: ModuleType) -> bool:
+    from importlib.machinery import BuiltinImporter, ExtensionFileLoader
+
+    loader = getattr(module, "__loader__", None)
+    return loader is BuiltinImporter or isinstance(loader, ExtensionFileLoader)
 
 
 def by_reference(obj: object) -> bool:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FileMode", "dumps", "importable", "loads", "restore_session", "save_session", "source", "trace"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 FileMode = Literal["handle", "contents", "file"]
 
 _FILE_MODES = {"handle": 0, "contents": 1, "file": 2}

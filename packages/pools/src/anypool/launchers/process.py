@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Process"]
 
+# Less than any interpreter's, so a number of megabytes was meant.
+_LEAST_MEMORY = 1 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Process(ProcessOptions, Launcher):
@@ -29,7 +32,7 @@ class Process(ProcessOptions, Launcher):
         super().__post_init__()
         self.check()
         if self.max_memory_per_worker is not None:
-            limit = whole("max_memory_per_worker", self.max_memory_per_worker, 1)
+            limit = whole("max_memory_per_worker", self.max_memory_per_worker, _LEAST_MEMORY, " bytes (1 MiB)")
             object.__setattr__(self, "max_memory_per_worker", limit)
 
     def launch(self) -> ProcessCrew:
