@@ -170,12 +170,6 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
         bar = _tqdm(stream.sizer.length)
         stream.watcher = bar.reach
         result.add_done_callback(bar.__exit__)
-    try:
-        while not stream.source.ended:
-            engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, max(1, len(engine.desk.slots)))))
-    except BaseException:
-        engine.end(stream, kill=True)
-        raise
 
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
         results: list[Any] = []
@@ -190,7 +184,13 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
             return [None], {0: error}
         return [results], {}
 
-    engine.gather(stream, result, Packed(1, 0.0, {}, 0, unpack))
+    try:
+        while not stream.source.ended:
+            engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, max(1, len(engine.desk.slots)))))
+        engine.gather(stream, result, Packed(1, 0.0, {}, 0, unpack))
+    except BaseException:
+        engine.end(stream, kill=True)
+        raise
     return result
 
 
