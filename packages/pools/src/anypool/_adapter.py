@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+from anypool._aside import Aside
 from anypool._chunk import Body, Calling, Mode
 from anypool._crew import Begun, Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
@@ -66,7 +65,7 @@ class ExecutorCrew:
         self._trips: dict[Future[Any], _Trip] = {}
         self._watched = 0
         self._lock = threading.Lock()
-        self._aside = _Aside()
+        self._aside = Aside()
         self._deliver: Callable[[list[Event]], None] = lambda _: None
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
@@ -335,38 +334,6 @@ class ExecutorCrew:
         self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._aside.end(0.0)
-
-
-class _Aside:
-    """A thread for what takes a lock that whoever notices it may hold.
-
-    It is there from the start: Python 3.12 starts none once the interpreter is ending.
-    """
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=_run_all, args=(self._calls,), name="anypool-aside", daemon=True)
-        self._thread.start()
-
-    def call(self, action: Callable[[], object]) -> None:
-        """Run this after what was asked before."""
-        self._calls.put(action)
-
-    def end(self, seconds: float) -> None:
-        """End when all is done; wait for that so long."""
-        self._calls.put(None)
-        if seconds:
-            self._thread.join(seconds)
-
-
-def _run_all(calls: SimpleQueue[Callable[[], object] | None]) -> None:
-    while (action := calls.get()) is not None:
-        try:
-            action()
-        except Exception:
-            logging.getLogger("anypool").exception("a launcher's executor")
-        # Not to hold a pool while waiting for the next call.
-        del action
 
 
 def _begun(executor: Executor, trips: dict[Future[Any], _Trip]) -> list[Event]:
