@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -122,7 +123,7 @@ class ExecutorCrew:
         except (RuntimeError, OSError) as error:  # Broken while nobody looked, shut down by its owner, out of means.
             future, flight.begun = Future(), None
             self._trips[future] = _Trip(slot, flight.seq, taken=False, watched=False)
-            self._aside.call(partial(self._refused, executor, error))
+            self._aside.call(partial(self._refused, future, error))
             return None
         self._warm = True
         self._trips[future] = _Trip(slot, flight.seq, taken=True, watched=watch is not None)
@@ -130,9 +131,9 @@ class ExecutorCrew:
         flight.begun = None if watch is not None else flight.sent
         return future
 
-    def _refused(self, executor: Executor, error: BaseException) -> None:
+    def _refused(self, future: Future[Any], error: BaseException) -> None:
         with self._lock:
-            if executor is self._executor:
+            if future in self._trips:
                 self._replace(error)
 
     # What became of them.
@@ -178,7 +179,7 @@ class ExecutorCrew:
                 self._forget(other)
             self._falling.add(trip.slot)
         if self._breaks >= _MOST_BREAKS or getattr(error, "cause", "") == "initializer":
-            self._give_up(error)
+            self._give_up(error, [self._loss(trip.slot, _words(error), own=False)])
         else:
             self._deliver([self._loss(trip.slot, _words(error), alone)])
 
@@ -195,7 +196,10 @@ class ExecutorCrew:
         own = error is not None and sum(trip.taken for trip in trips.values()) == 1
         self._breaks += error is not None
         if self._breaks < _MOST_BREAKS and not self._closed:
-            self._executor, self._warm = self._launch(), False
+            try:
+                self._executor, self._warm = self._launch(), False
+            except BaseException as failure:  # noqa: BLE001 - whatever it is, the losses must be told
+                self._executor = _Unmade(failure)
         self._aside.call(
             partial(self._bury, old, trips, error, [self._loss(slot, _words(error), own) for slot in slots])
         )
@@ -204,21 +208,27 @@ class ExecutorCrew:
         self, old: Executor, trips: dict[Future[Any], _Trip], error: BaseException | None, losses: list[Event]
     ) -> None:
         """End what is left of an executor, and only then tell what was lost: no item may run twice at a time."""
-        if (kill := getattr(old, "kill_workers", None)) is not None:
-            kill()
-        old.shutdown(wait=False)
+        begun: list[Event] = []
+        try:
+            if (kill := getattr(old, "kill_workers", None)) is not None:
+                kill()
+            old.shutdown(wait=False)
+            begun = _begun(old, trips)
+        except BaseException:  # Nor will it tell how its calls ended.
+            logging.getLogger("anypool").exception("a launcher's executor")
         if error is not None and self._breaks >= _MOST_BREAKS:
-            self._give_up(error)
+            self._give_up(error, losses)
         else:
-            self._deliver([*_begun(old, trips), *losses])
+            self._deliver([*begun, *losses])
 
-    def _give_up(self, error: BaseException) -> None:
+    def _give_up(self, error: BaseException, losses: list[Event]) -> None:
         text = _words(error)
         failure = WorkerLost(f"launcher {self.kind!r} broke {self._breaks} times in a row: {text}", cause=text)
         if getattr(error, "cause", "") == "initializer":
             failure = WorkerLost(str(error), cause="initializer")
         failure.__cause__ = error
-        self._deliver([Failed(failure)])
+        # What is with a slot does not fail with what waits.
+        self._deliver([*losses, Failed(failure)])
 
     def _loss(self, slot: int, text: str, own: bool) -> Event:
         return Lost(slot, Cause(text, own=own, worker=f"{self.kind}-{slot}", host=os.uname().nodename))
@@ -334,6 +344,16 @@ class ExecutorCrew:
         self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._aside.end(0.0)
+
+
+class _Unmade(Executor):
+    """Refuses what is sent until the next attempt to make an executor succeeds, or there were too many."""
+
+    def __init__(self, why: BaseException) -> None:
+        self._why = why
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        raise BrokenExecutor(f"no executor could be made: {_words(self._why)}") from self._why
 
 
 def _begun(executor: Executor, trips: dict[Future[Any], _Trip]) -> list[Event]:
