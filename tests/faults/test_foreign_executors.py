@@ -6,12 +6,19 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import pytest
 
 from anypool import Launcher, Pool, WorkerLost, get_pool
+from anypool._adapter import ExecutorCrew
 from anypool._aside import Aside
+from anypool._calls import Calls
+from anypool._chunk import Chunk, Job
+from anypool._crew import Event, Gained, Lost
+from anypool._packing import pack_plain
+from anypool._slot import Flight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +41,26 @@ class Breaking(Executor):
         future: Future[Any] = Future()
         future.set_exception(BrokenExecutor("its workers are gone"))
         return future
+
+
+class Gate:
+    """A call that ends when the gate is open; it is not copied on its way to a thread of this process."""
+
+    every: ClassVar[list[Gate]] = []
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.every.append(self)
+
+    def __reduce__(self) -> tuple[Callable[[int], Gate], tuple[int]]:
+        return gate_number, (self.every.index(self),)
+
+    def __call__(self) -> bool:
+        return self.open.wait(30)
+
+
+def gate_number(at: int) -> Gate:
+    return Gate.every[at]
 
 
 class Makes:
@@ -89,3 +116,58 @@ def test_what_is_done_aside_goes_on_after_an_action_that_raises(raised: BaseExce
     assert done.wait(10)
     aside.end(10)
     assert repr(raised) in repr([record.exc_info for record in caplog.records])
+
+
+def test_a_pool_that_grows_while_a_slot_closes_has_as_many_as_asked() -> None:
+    gates = [Gate() for _ in range(6)]
+    with over(lambda: ThreadPoolExecutor(6), 6) as pool:
+        results = [pool.submit(gate) for gate in gates]
+        for gate, result in zip(gates[:5], results, strict=False):
+            gate.open.set()
+            assert result.result(10)
+        pool.resize(1)
+        pool.resize(2)
+        gates[5].open.set()
+        assert results[5].result(10)
+        assert pool.pipe(abs, -1) == 1
+        assert len(pool.workers()) == 2
+
+
+class Manual(Executor):
+    """Calls begin when they are submitted, and end when the test says so."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self.futures.append(future)
+        return future
+
+
+def send_call(crew: ExecutorCrew, slot: int, seq: int) -> None:
+    body, mode, payload, _ = crew.pack_call(abs, (-1,), {})
+    crew.send(slot, Flight(Chunk(Job(0, mode, body), Calls(), 0, 1, pack_plain([payload]), size=1), seq, 0.0))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_slot_that_is_away_comes_back_only_if_it_is_still_wanted(workers: int) -> None:
+    executor, events = Manual(), SimpleQueue[Event]()
+    crew = ExecutorCrew("foreign", executor, Manual, 2)
+
+    def deliver(told: list[Event]) -> None:
+        for event in told:
+            events.put(event)
+
+    assert crew.start(deliver) == [0, 1]
+    send_call(crew, 0, 1)
+    crew.kill(0)
+    assert isinstance(events.get(timeout=10), Lost)
+    assert not crew.renew(0)
+    assert crew.resize(workers) == []
+    executor.futures[0].set_result(b"")
+    crew.kill(1)
+    told = [events.get(timeout=10) for _ in range(workers)]
+    crew.close()
+    assert [type(event) for event in told] == [Gained, Lost][2 - workers :]

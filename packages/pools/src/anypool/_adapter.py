@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -296,6 +297,9 @@ class ExecutorCrew:
             if slot not in self._away:
                 return
             self._away.discard(slot)
+            if len(self._slots) > self._workers:
+                self._slots.discard(slot)
+                return
         self._deliver([Gained(slot)])
 
     def renew(self, slot: int) -> bool:
@@ -306,15 +310,23 @@ class ExecutorCrew:
 
     def stop(self, slot: int) -> None:
         """One call less at a time."""
-        for slots in (self._slots, self._falling, self._away):
-            slots.discard(slot)
+        with self._lock:
+            self._workers -= slot in self._slots
+            for slots in (self._slots, self._falling, self._away):
+                slots.discard(slot)
 
     def resize(self, workers: int) -> list[int]:
-        """Calls at a time; the executor's own size stays what it is unless it can `resize`."""
+        """Calls at a time; the executor's own size stays what it is unless it can `resize`.
+
+        If there are more, those that are away don't come back; the others are to be told to `stop`.
+        """
         if self._slots and (grow := getattr(self._executor, "resize", None)) is not None:
             grow(workers)
-        added = [slot for slot in range(workers) if slot not in self._slots]
-        self._slots.update(added)
+        with self._lock:
+            self._workers = workers
+            free = (slot for slot in itertools.count() if slot not in self._slots)
+            added = list(itertools.islice(free, max(0, workers - len(self._slots))))
+            self._slots.update(added)
         return added
 
     def release(self, body: Body) -> None:
