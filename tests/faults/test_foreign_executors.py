@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from anypool import Launcher, Pool, WorkerLost, get_pool
+from anypool import Launcher, Pool, Result, WorkerLost, get_pool
 from anypool._adapter import ExecutorCrew
 from anypool._aside import Aside
 from anypool._calls import Calls
@@ -171,3 +172,82 @@ def test_a_slot_that_is_away_comes_back_only_if_it_is_still_wanted(workers: int)
     told = [events.get(timeout=10) for _ in range(workers)]
     crew.close()
     assert [type(event) for event in told] == [Gained, Lost][2 - workers :]
+
+
+class Outer(ThreadPoolExecutor):
+    """Hands out futures of its own, which the test can fail."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        outer: Future[Any] = Future()
+        self.futures.append(outer)
+
+        def done(inner: Future[Any]) -> None:
+            if not outer.done():
+                outer.set_result(inner.result(0))
+
+        super().submit(fn, *args, **kwargs).add_done_callback(done)
+        return outer
+
+
+class Stage:
+    """Where calls of `act` wait for their cue, and how often each began."""
+
+    began: ClassVar[Counter[str]] = Counter()
+    cues: ClassVar[dict[str, threading.Event]] = {}
+
+
+def act(name: str) -> str:
+    Stage.began[name] += 1
+    assert Stage.cues[name].wait(30)
+    return name
+
+
+@pytest.fixture
+def two_on_a_slot(wait_until) -> Callable[[Pool], list[Result[str]]]:
+    """Calls A and B run on one slot, C on the other, where D waits."""
+
+    def start(pool: Pool) -> list[Result[str]]:
+        Stage.began.clear()
+        Stage.cues.update({name: threading.Event() for name in ["known", *"ABCD"]})
+        Stage.cues["known"].set()
+        for _ in range(30):
+            pool.pipe(act, "known")
+        results = [pool.submit(act, name) for name in "ACBD"]
+        wait_until(lambda: Stage.began.keys() == {"known", *"ABC"})
+        return results
+
+    return start
+
+
+def test_what_runs_beside_a_killed_call_on_its_slot_is_not_begun_again(two_on_a_slot) -> None:
+    with over(lambda: ThreadPoolExecutor(3), 2) as pool:
+        killed, *others = two_on_a_slot(pool)
+        assert killed.kill()
+        for name in "CDB":
+            Stage.cues[name].set()
+        assert [result.result(10) for result in others] == ["C", "B", "D"]
+        with pytest.raises(WorkerLost):
+            killed.result(10)
+        Stage.cues["A"].set()
+        assert pool.map(abs, range(-9, 0)) == list(range(9, 0, -1))
+    assert [Stage.began[name] for name in "ABCD"] == [1, 1, 1, 1]
+
+
+def test_what_runs_beside_a_call_that_fails_alone_is_not_begun_again(two_on_a_slot) -> None:
+    executors: list[Outer] = []
+
+    def make() -> Executor:
+        executors.append(Outer(3))
+        return executors[-1]
+
+    with over(make, 2) as pool:
+        results = two_on_a_slot(pool)
+        executors[0].futures[-4].set_exception(RuntimeError("the worker of this call is gone"))
+        for name in "ACDB":
+            Stage.cues[name].set()
+        assert [result.result(10) for result in results] == ["A", "C", "B", "D"]
+    assert [Stage.began[name] for name in "ABCD"] == [2, 1, 1, 1]
