@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
+from anypool._aside import Aside
 from anypool._chunk import Body, Calling, Mode
-from anypool._crew import Begun, Event, Failed, Gained, Lost, Needed, Replied
+from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
+from anypool._foreign import Trip, Unmade, begins, final, words
 from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
 from anypool._serve import prepare, serve, unpack_reply
 from anypool._slot import Cause, Flight
@@ -26,19 +28,11 @@ _CLOSE_SECONDS = 10.0
 _MOST_BREAKS = 12
 
 
-class _Trip(NamedTuple):
-    """A chunk that the executor has, if it has `taken` it; `watched`: it can say when it began."""
-
-    slot: int
-    seq: int
-    taken: bool
-    watched: bool
-
-
 class ExecutorCrew:
     """Virtual slots over an executor made by `launch`; when it breaks, it is made anew.
 
-    A running call can't be ended: a slot whose task is given up comes back when its future ends. Nor can it be told
+    A running call can't be ended: a slot whose task is given up comes back when its future ends, and what else it runs
+    is waited for. Nor can it be told
     which worker broke an executor, so a chunk is blamed only if it was alone. An executor may offer more than the
     standard asks: `kill_workers()` ends them and returns when they are gone, `resize(workers)`, and
     `submit_watched(prepare, *args)`, which calls what `prepare(*args)` returns on a worker, and then tells by
@@ -60,13 +54,17 @@ class ExecutorCrew:
         # Slots that take nothing: until their loss is told; until a call that was given up ends.
         self._falling: set[int] = set()
         self._away: set[int] = set()
+        # Losses to be told when nothing runs that would be given back with them: no item may run twice at a time.
+        self._ending: dict[int, Event] = {}
+        # The slots of calls that are done, for as long as that is being told.
+        self._telling: list[int] = []
         # Slots whose worker is to be ended.
         self._doomed: set[int] = set()
         # What the current executor has. Whoever holds the lock may not ask for the engine's.
-        self._trips: dict[Future[Any], _Trip] = {}
+        self._trips: dict[Future[Any], Trip] = {}
         self._watched = 0
         self._lock = threading.Lock()
-        self._aside = _Aside()
+        self._aside = Aside()
         self._deliver: Callable[[list[Event]], None] = lambda _: None
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
@@ -122,18 +120,18 @@ class ExecutorCrew:
             future: Future[Any] = watch(prepare, data) if watch is not None else executor.submit(serve, data)
         except (RuntimeError, OSError) as error:  # Broken while nobody looked, shut down by its owner, out of means.
             future, flight.begun = Future(), None
-            self._trips[future] = _Trip(slot, flight.seq, taken=False, watched=False)
-            self._aside.call(partial(self._refused, executor, error))
+            self._trips[future] = Trip(slot, flight.seq, taken=False, watched=False, flight=flight)
+            self._aside.call(partial(self._refused, future, error))
             return None
         self._warm = True
-        self._trips[future] = _Trip(slot, flight.seq, taken=True, watched=watch is not None)
+        self._trips[future] = Trip(slot, flight.seq, taken=True, watched=watch is not None, flight=flight)
         self._watched += watch is not None
         flight.begun = None if watch is not None else flight.sent
         return future
 
-    def _refused(self, executor: Executor, error: BaseException) -> None:
+    def _refused(self, future: Future[Any], error: BaseException) -> None:
         with self._lock:
-            if executor is self._executor:
+            if future in self._trips:
                 self._replace(error)
 
     # What became of them.
@@ -148,17 +146,36 @@ class ExecutorCrew:
             trip = self._forget(future)
             if trip is not None and trip.watched:
                 # Lest what it told fills the pipe that it came through.
-                _begun(self._executor, {future: trip})
-        if trip is None:
-            return
+                begins(self._executor, {future: trip})
+            if trip is None:
+                return
+            self._telling.append(trip.slot)
         self._breaks = 0
-        if messages[0].kind == Kind.NEED:
-            self._deliver([Needed(trip.slot, trip.seq)])
-            return
-        outcomes = [unpack_reply(message, _no_segments) for message in messages]
-        self._deliver([Replied(trip.slot, trip.seq, each, each is outcomes[-1]) for each in outcomes])
+        try:
+            if messages[0].kind == Kind.NEED:
+                self._deliver([Needed(trip.slot, trip.seq)])
+                return
+            outcomes = [unpack_reply(message, _no_segments) for message in messages]
+            self._deliver([Replied(trip.slot, trip.seq, each, each is outcomes[-1]) for each in outcomes])
+        finally:
+            self._told(trip.slot)
 
-    def _forget(self, future: Future[Any]) -> _Trip | None:
+    def _told(self, slot: int) -> None:
+        with self._lock:
+            self._telling.remove(slot)
+            if slot in self._ending:
+                self._aside.call(partial(self._end, slot))
+
+    def _end(self, slot: int) -> None:
+        """Tell a loss, unless what else the slot has still runs; the last of it comes here again."""
+        with self._lock:
+            if slot in self._telling or any(trip.slot == slot for trip in self._trips.values()):
+                return
+            loss = self._ending.pop(slot, None)
+        if loss is not None:
+            self._deliver([loss])
+
+    def _forget(self, future: Future[Any]) -> Trip | None:
         trip = self._trips.pop(future, None)
         if trip is not None and trip.watched:
             self._watched -= 1
@@ -175,13 +192,15 @@ class ExecutorCrew:
                 return
             self._breaks += 1
             alone = len(self._trips) == 1 and not isinstance(error, CancelledError)
-            for other in [other for other, its in self._trips.items() if its.slot == trip.slot]:
-                self._forget(other)
+            self._forget(future)
             self._falling.add(trip.slot)
+            self._ending[trip.slot] = self._loss(trip.slot, words(error), alone)
         if self._breaks >= _MOST_BREAKS or getattr(error, "cause", "") == "initializer":
-            self._give_up(error)
+            with self._lock:
+                losses = [self._ending.pop(slot) for slot in list(self._ending)]
+            self._give_up(error, losses)
         else:
-            self._deliver([self._loss(trip.slot, _words(error), alone)])
+            self._end(trip.slot)
 
     def _replace(self, error: BaseException | None) -> None:
         """Go on with an executor made anew; what the old one had is lost. The lock is held.
@@ -189,37 +208,47 @@ class ExecutorCrew:
         The old one's futures are not waited for: a worker killed in the middle of a message leaves it waiting for ever.
         """
         old, trips = self._executor, self._trips
-        slots = sorted({trip.slot for trip in trips.values()} | self._doomed)
+        slots = sorted({trip.slot for trip in trips.values()} | self._doomed | self._ending.keys())
+        self._ending.clear()
         self._trips, self._watched = {}, 0
         self._falling.update(slots)
         self._doomed.clear()
         own = error is not None and sum(trip.taken for trip in trips.values()) == 1
         self._breaks += error is not None
         if self._breaks < _MOST_BREAKS and not self._closed:
-            self._executor, self._warm = self._launch(), False
+            try:
+                self._executor, self._warm = self._launch(), False
+            except BaseException as failure:  # noqa: BLE001 - whatever it is, the losses must be told
+                self._executor = Unmade(failure)
         self._aside.call(
-            partial(self._bury, old, trips, error, [self._loss(slot, _words(error), own) for slot in slots])
+            partial(self._bury, old, trips, error, [self._loss(slot, words(error), own) for slot in slots])
         )
 
     def _bury(
-        self, old: Executor, trips: dict[Future[Any], _Trip], error: BaseException | None, losses: list[Event]
+        self, old: Executor, trips: dict[Future[Any], Trip], error: BaseException | None, losses: list[Event]
     ) -> None:
         """End what is left of an executor, and only then tell what was lost: no item may run twice at a time."""
-        if (kill := getattr(old, "kill_workers", None)) is not None:
-            kill()
-        old.shutdown(wait=False)
+        begun: list[Event] = []
+        try:
+            if (kill := getattr(old, "kill_workers", None)) is not None:
+                kill()
+            old.shutdown(wait=False)
+            begun = begins(old, trips)
+        except BaseException:  # Nor will it tell how its calls ended.
+            logging.getLogger("anypool").exception("a launcher's executor")
         if error is not None and self._breaks >= _MOST_BREAKS:
-            self._give_up(error)
+            self._give_up(error, losses)
         else:
-            self._deliver([*_begun(old, trips), *losses])
+            self._deliver([*begun, *losses])
 
-    def _give_up(self, error: BaseException) -> None:
-        text = _words(error)
+    def _give_up(self, error: BaseException, losses: list[Event]) -> None:
+        text = words(error)
         failure = WorkerLost(f"launcher {self.kind!r} broke {self._breaks} times in a row: {text}", cause=text)
         if getattr(error, "cause", "") == "initializer":
             failure = WorkerLost(str(error), cause="initializer")
         failure.__cause__ = error
-        self._deliver([Failed(failure)])
+        # What is with a slot does not fail with what waits.
+        self._deliver([*losses, Failed(failure)])
 
     def _loss(self, slot: int, text: str, own: bool) -> Event:
         return Lost(slot, Cause(text, own=own, worker=f"{self.kind}-{slot}", host=os.uname().nodename))
@@ -233,7 +262,7 @@ class ExecutorCrew:
         if not self._watched:
             return []
         with self._lock:
-            return _begun(self._executor, self._trips)
+            return begins(self._executor, self._trips)
 
     def lend(self) -> None:
         """Its workers are elsewhere."""
@@ -250,14 +279,17 @@ class ExecutorCrew:
                 self._doomed.add(slot)
                 self._aside.call(self._kill_doomed)
                 return
-            held = [future for future, trip in self._trips.items() if trip.slot == slot]
-            for future in held:
+            held = {future: trip for future, trip in self._trips.items() if trip.slot == slot}
+            running = {future for future in held if not future.cancel()}
+            judged = min([trip.seq for trip in held.values()], default=0) if slot not in self._telling else 0
+            given_up = [future for future in running if final(held[future], judged)]
+            for future in held.keys() - running | set(given_up):
                 self._forget(future)
             self._falling.add(slot)
-            running = [future for future in held if not future.cancel()]
-            if running:
+            self._ending[slot] = self._loss(slot, "given up", own=False)
+            if given_up:
                 self._away.add(slot)
-        self._aside.call(partial(self._give_back, slot, running))
+        self._aside.call(partial(self._give_back, slot, given_up))
 
     def _kill_doomed(self) -> None:
         with self._lock:
@@ -268,10 +300,12 @@ class ExecutorCrew:
             slots = sorted(self._doomed)
             self._doomed.clear()
             self._falling.update(slots)
-        self._deliver([self._loss(slot, _words(None), own=False) for slot in slots])
+            for slot in slots:
+                self._ending.pop(slot, None)
+        self._deliver([self._loss(slot, words(None), own=False) for slot in slots])
 
     def _give_back(self, slot: int, running: list[Future[Any]]) -> None:
-        self._deliver([self._loss(slot, "given up", own=False)])
+        self._end(slot)
         left = set(running)
 
         def ended(future: Future[Any]) -> None:
@@ -287,6 +321,11 @@ class ExecutorCrew:
             if slot not in self._away:
                 return
             self._away.discard(slot)
+            if slot in self._ending:
+                return
+            if len(self._slots) > self._workers:
+                self._slots.discard(slot)
+                return
         self._deliver([Gained(slot)])
 
     def renew(self, slot: int) -> bool:
@@ -297,15 +336,24 @@ class ExecutorCrew:
 
     def stop(self, slot: int) -> None:
         """One call less at a time."""
-        for slots in (self._slots, self._falling, self._away):
-            slots.discard(slot)
+        with self._lock:
+            self._workers -= slot in self._slots
+            for slots in (self._slots, self._falling, self._away):
+                slots.discard(slot)
+            self._ending.pop(slot, None)
 
     def resize(self, workers: int) -> list[int]:
-        """Calls at a time; the executor's own size stays what it is unless it can `resize`."""
+        """Calls at a time; the executor's own size stays what it is unless it can `resize`.
+
+        If there are more, those that are away don't come back; the others are to be told to `stop`.
+        """
         if self._slots and (grow := getattr(self._executor, "resize", None)) is not None:
             grow(workers)
-        added = [slot for slot in range(workers) if slot not in self._slots]
-        self._slots.update(added)
+        with self._lock:
+            self._workers = workers
+            free = (slot for slot in itertools.count() if slot not in self._slots)
+            added = list(itertools.islice(free, max(0, workers - len(self._slots))))
+            self._slots.update(added)
         return added
 
     def release(self, body: Body) -> None:
@@ -335,49 +383,6 @@ class ExecutorCrew:
         self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._aside.end(0.0)
-
-
-class _Aside:
-    """A thread for what takes a lock that whoever notices it may hold.
-
-    It is there from the start: Python 3.12 starts none once the interpreter is ending.
-    """
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=_run_all, args=(self._calls,), name="anypool-aside", daemon=True)
-        self._thread.start()
-
-    def call(self, action: Callable[[], object]) -> None:
-        """Run this after what was asked before."""
-        self._calls.put(action)
-
-    def end(self, seconds: float) -> None:
-        """End when all is done; wait for that so long."""
-        self._calls.put(None)
-        if seconds:
-            self._thread.join(seconds)
-
-
-def _run_all(calls: SimpleQueue[Callable[[], object] | None]) -> None:
-    while (action := calls.get()) is not None:
-        try:
-            action()
-        except Exception:
-            logging.getLogger("anypool").exception("a launcher's executor")
-        # Not to hold a pool while waiting for the next call.
-        del action
-
-
-def _begun(executor: Executor, trips: dict[Future[Any], _Trip]) -> list[Event]:
-    begun = getattr(executor, "begun", None)
-    if begun is None:
-        return []
-    return [Begun(trip.slot, trip.seq, at) for future, trip in trips.items() if trip.watched and (at := begun(future))]
-
-
-def _words(error: BaseException | None) -> str:
-    return "ended with a neighbour" if error is None else f"{type(error).__name__}: {error}"
 
 
 def _no_segments(ref: Ref) -> Buffer:

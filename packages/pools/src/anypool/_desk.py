@@ -49,6 +49,8 @@ class Desk:
         self._reports_items = reports_items
         self._greets = greets
         self._shrinking = False
+        # Where a suspect waits for the pool to be empty.
+        self._suspected: Lane | None = None
 
     def add_slot(self, number: int, guest: bool = False) -> None:
         """A slot takes work from now on; a `guest` is a worker only while it waits."""
@@ -100,9 +102,11 @@ class Desk:
         return self.depth - len(flights)
 
     def _in_quarantine(self) -> bool:
-        """Whether a suspect runs alone, since of several nobody could say which one ended their executor."""
+        """Whether a suspect runs alone or waits for that, since of several nobody could say which one broke it all."""
         if self._reports_items:
             return False
+        if self._suspected is not None and self.in_flight:
+            return True
         return any(flight.chunk.losses for slot in list(self.slots.values()) for flight in list(slot.flights))
 
     def assign(self, now: float) -> list[tuple[Slot, Flight]]:
@@ -131,13 +135,21 @@ class Desk:
         return sends
 
     def _next(self, slot: Slot) -> Chunk | None:
+        suspected, self._suspected = self._suspected, None
+        if suspected is not None and suspected in self._lanes:
+            # What another lane sent now would be waited for again.
+            self._lanes.rotate(-self._lanes.index(suspected))
         for _ in range(len(self._lanes)):
             lane = self._lanes[0]
             self._lanes.rotate(-1)
             chunk = lane.take(len(self.slots))
             if chunk is None:
                 continue
+            if lane is suspected and not chunk.losses:
+                # Given back after the suspect, so it comes first.
+                self._suspected = lane
             if not self._reports_items and chunk.losses and self.in_flight:
+                self._suspected = lane
                 lane.give_back(chunk)
                 return None
             if chunk.careful and slot.flights:

@@ -1,0 +1,51 @@
+"""What an executor that is not ours has, and what stands for one that could not be made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future
+from typing import Any, NamedTuple
+
+from anypool._crew import Begun, Event
+from anypool._slot import Flight
+
+__all__: list[str] = []
+
+
+class Trip(NamedTuple):
+    """A chunk that the executor has, if it has `taken` it; `watched`: it can say when it began."""
+
+    slot: int
+    seq: int
+    taken: bool
+    watched: bool
+    flight: Flight
+
+
+class Unmade(Executor):
+    """Refuses what is sent until the next attempt to make an executor succeeds, or there were too many."""
+
+    def __init__(self, why: BaseException) -> None:
+        self._why = why
+
+    def submit(self, _fn: Callable[..., Any], /, *_args: Any, **_kwargs: Any) -> Future[Any]:
+        raise BrokenExecutor(f"no executor could be made: {words(self._why)}") from self._why
+
+
+def final(trip: Trip, judged: int) -> bool:
+    """Whether nothing of a call that is given up will run again: it is the one that was `judged`, or unwanted."""
+    chunk = trip.flight.chunk
+    return chunk.lane.ended or (trip.seq == judged and chunk.count == 1)
+
+
+def begins(executor: Executor, trips: dict[Future[Any], Trip]) -> list[Event]:
+    """Which of the watched calls have begun."""
+    begun = getattr(executor, "begun", None)
+    if begun is None:
+        return []
+    return [Begun(trip.slot, trip.seq, at) for future, trip in trips.items() if trip.watched and (at := begun(future))]
+
+
+def words(error: BaseException | None) -> str:
+    """Why a slot was lost."""
+    return "ended with a neighbour" if error is None else f"{type(error).__name__}: {error}"
