@@ -1,11 +1,6 @@
-"""Decide which chunk goes to which slot, and what becomes of it when the slot is lost.
+"""Decide which chunk goes to which slot.
 
 A state machine without I/O or clock: the engine tells it what happened and when, and carries out what it returns.
-
-Attempts. What was not begun when a worker died is sent again free of charge. Of a lost chunk with several items nobody
-knows which one killed the worker, so it runs again carefully, each outcome sent at once; a death there is charged to
-the item that was running, and only that one. Losses that are no fault of the worker's own are free, five times. Deaths
-before the first item began are so three times: what kills may be to unpickle the chunk, which then is lost as a whole.
 """
 
 from __future__ import annotations
@@ -13,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from anypool._chunk import Chunk, Direct, Lane, Outcomes, failed
-from anypool._errors import TaskTimeout, WorkerLost
+from anypool._chunk import Chunk, Lane, Outcomes
+from anypool._losses import early_loss, free_loss, own_death, timed_out
 from anypool._slot import Cause, Flight, Slot
 
 __all__: list[str] = []
@@ -28,9 +23,6 @@ _LONG_SECONDS = 0.05
 _BIG_BYTES = 4 << 20
 # While a worker is idle, a chunk waits behind another one only for what its move would cost.
 _SHORT_SECONDS = 0.001
-_FREE_LOSSES = 5
-_EARLY_DEATHS = 3
-_PARTS = 8
 # A map that ended early leaves its running chunks this long before their worker is replaced, if its slot is needed.
 GRACE = 1.0
 
@@ -55,11 +47,6 @@ class Desk:
     def add_slot(self, number: int, guest: bool = False) -> None:
         """A slot takes work from now on; a `guest` is a worker only while it waits."""
         self.slots[number] = Slot(number, self._quota, ready=not self._greets, guest=guest)
-
-    @property
-    def active(self) -> int:
-        """Workers that are to stay."""
-        return sum(not slot.closing and not slot.guest for slot in list(self.slots.values()))
 
     def expecting(self) -> bool:
         """Whether something is to be heard from a worker: an outcome, or the end that it was given."""
@@ -249,78 +236,15 @@ class Desk:
             if at > 0 or not slot.ready:
                 rest.lane.give_back(rest)
             elif unbegun:
-                self._early_loss(rest, cause, by_itself=cause.own and verdict is None)
+                early_loss(rest, cause, by_itself=cause.own and verdict is None)
             elif verdict == "timeout":
-                if slot.judged == (flight.seq, flight.progress):
-                    self._timed_out(rest)
-                else:
-                    # The late item was done after all, before its worker ended.
-                    rest.lane.give_back(rest)
+                # Else the late item was done after all, before its worker ended.
+                timed_out(rest, judged=slot.judged == (flight.seq, flight.progress))
             elif verdict is not None or not cause.own:
-                self._free_loss(rest, cause)
+                free_loss(rest, cause, self._reports_items)
             else:
-                self._own_death(rest, cause)
+                own_death(rest, cause, self._reports_items)
         return false_start
-
-    @staticmethod
-    def _early_loss(rest: Chunk, cause: Cause, by_itself: bool) -> None:
-        rest.losses += 1
-        rest.early += by_itself
-        if rest.early <= _EARLY_DEATHS or not by_itself or rest.lane.ended:
-            rest.lane.give_back(rest)
-            return
-        # A chunk's items are unpickled together, so that to divide it would change nothing.
-        errors: dict[int, BaseException] = {at: worker_lost(rest, at, cause, begun=False) for at in range(rest.count)}
-        rest.lane.settle(rest, 0, Direct([None] * rest.count, errors, errors=dict.fromkeys(errors, False)))
-
-    @staticmethod
-    def _timed_out(rest: Chunk) -> None:
-        seconds = rest.job.timeout
-        outcome = failed(TaskTimeout(f"item {rest.first} ran longer than timeout={seconds:g} s and was given up"))
-        outcome.errors[0] = rest.job.retry_late
-        _settle_first(rest, outcome)
-
-    def _free_loss(self, rest: Chunk, cause: Cause) -> None:
-        rest.losses += 1
-        if self._narrowed(rest):
-            return
-        losses = rest.lane.charge(rest.first, own=False)
-        if rest.lane.ended or (losses <= _FREE_LOSSES and rest.job.lost_retries > 0):
-            rest.lane.give_back(rest)
-        else:
-            _settle_first(rest, failed(worker_lost(rest, 0, cause)))
-
-    def _own_death(self, rest: Chunk, cause: Cause) -> None:
-        if self._narrowed(rest):
-            return
-        deaths = rest.lane.charge(rest.first)
-        if deaths > rest.job.lost_retries:
-            tried = f" ({deaths} attempts)" if deaths > 1 else ""
-            _settle_first(rest, failed(worker_lost(rest, 0, cause, tried)))
-            return
-        again = rest.part(0, 1)
-        again.careful = True
-        rest.lane.give_back(again)
-        if rest.count > 1:
-            rest.lane.give_back(rest.part(1, rest.count - 1))
-
-    def _narrowed(self, rest: Chunk) -> bool:
-        """Whether nobody knows which item was running, if any; next time more will be known."""
-        if not rest.careful and (self._reports_items or rest.count > 1):
-            rest.careful = True
-            rest.lane.give_back(rest)
-            return True
-        if not self._reports_items and rest.count > 1:
-            self._divide(rest)
-            return True
-        return False
-
-    @staticmethod
-    def _divide(rest: Chunk) -> None:
-        """Narrow down a culprit among items that are not reported one by one."""
-        size = -(-rest.count // _PARTS)
-        for start in reversed(range(0, rest.count, size)):
-            rest.lane.give_back(rest.part(start, min(size, rest.count - start)))
 
     def abandon(self, number: int, verdict: str) -> bool:
         """Mark a slot whose worker is about to be killed, and why; false if it is marked or gone already."""
@@ -404,29 +328,3 @@ class Desk:
                 # Once it is over, the slot may come to be needed at any time.
                 waits.append(left if left > 0 else _LONG_SECONDS)
         return max(0.001, min(waits)) if waits else None
-
-
-def _settle_first(rest: Chunk, outcome: Outcomes) -> None:
-    """The first item of those that are left has begun, and has this outcome; the others have not begun."""
-    rest.lane.settle(rest, 0, outcome)
-    if rest.count > 1:
-        rest.lane.give_back(rest.part(1, rest.count - 1))
-
-
-def worker_lost(chunk: Chunk, at: int, cause: Cause, tried: str = "", begun: bool = True) -> WorkerLost:
-    """The error of one item; not `begun`: its worker was lost each time that it was to unpickle it."""
-    item = chunk.first + at if chunk.job.number else None
-    what = "a call" if item is None else f"item {item}"
-    where = f" on {cause.host}" if cause.host else ""
-    tail = f"\nlast lines of its stderr:\n{cause.stderr}" if cause.stderr else ""
-    did = f"ran {what}" if begun else f"unpickled {what}" + " and its neighbours" * (chunk.count > 1)
-    message = f"{cause.worker or 'a worker'}{where} was lost while it {did}: {cause.text}{tried}{tail}"
-    return WorkerLost(
-        message,
-        item=item,
-        worker=cause.worker,
-        host=cause.host,
-        cause=cause.text,
-        begun=begun,
-        stderr=cause.stderr,
-    )

@@ -332,12 +332,10 @@ class Engine(Driver):
         with self.section:
             if self.closed:
                 return
-            active = self.desk.active
             self.desk.shrink(workers)
-            if active < workers:
-                closing = sum(slot.closing for slot in self.desk.slots.values())
-                for number in self.crew.resize(workers + closing):
-                    self.desk.add_slot(number)
+            closing = sum(slot.closing for slot in self.desk.slots.values())
+            for number in self.crew.resize(workers + closing):
+                self.desk.add_slot(number)
             self._go_on()
 
     def workers(self) -> list[WorkerInfo]:
