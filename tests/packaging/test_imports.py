@@ -15,7 +15,7 @@ BELOW = {"anypool_serialize": set(), "anypool": {"anypool_serialize"}}
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/src/*/__init__.py"))
 HEAVY = ["cloudpickle", "dill", "matplotlib", "multiprocess", "numpy", "pathos", "pluggy", "tqdm"]
 # Of the standard library: each takes as long as forking a worker, or longer.
-SLOW = {"contextlib", "dataclasses", "inspect", "json", "logging", "re", "traceback", "typing"}
+SLOW = {"contextlib", "dataclasses", "enum", "inspect", "json", "logging", "re", "traceback", "typing"}
 UP_TO_THE_AGENT = """
 import anypool, anypool._start
 def spawn(*_):

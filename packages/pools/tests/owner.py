@@ -113,7 +113,7 @@ class Owner:
         """Wait for a message; its metadata."""
         deadline = time.monotonic() + limit
         while not self.told(kind, slot):
-            assert time.monotonic() < deadline, f"no {kind.name} within {limit} s"
+            assert time.monotonic() < deadline, f"no message of kind {kind} within {limit} s"
             self.listen()
         message = self.told(kind, slot)[0]
         return message.fields() if message.meta else {}

@@ -6,7 +6,6 @@ import array
 import errno
 import os
 import select
-import signal
 import threading
 import time
 import weakref
@@ -31,7 +30,10 @@ from anypool._wire import Decoder, Message, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import NoReturn
+else:
+    import _signal as signal
 
 __all__: list[str] = []
 

@@ -6,7 +6,6 @@ import atexit
 import builtins
 import gc
 import os
-import signal
 import sys
 import time
 import types
@@ -16,7 +15,10 @@ from anypool import _agents, _linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import Any, NoReturn, TextIO
+else:
+    import _signal as signal
 
 __all__: list[str] = []
 

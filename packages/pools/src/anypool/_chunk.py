@@ -6,11 +6,12 @@ import sys
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from enum import IntEnum
 
+# As in `_wire`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextvars import Context
+    from enum import IntEnum
     from typing import Any, NamedTuple, Protocol
 
     class Calling(NamedTuple):
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 else:
     Calling = namedtuple("Calling", ("function", "kwargs", "retry_on"), defaults=(None, ()))
-    Protocol = object
+    IntEnum = Protocol = object
 
 __all__: list[str] = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET, socket
 from collections import deque
 from collections.abc import Callable
@@ -14,8 +13,11 @@ from anypool._wire import OPTIONAL, Buffer, Decoder, Kind, Message, WireError, c
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import Any, ClassVar, Protocol
 else:
+    import _signal as signal
+
     Protocol = object
 
 __all__: list[str] = []

@@ -13,7 +13,6 @@ from __future__ import annotations
 import marshal
 import struct
 from collections import namedtuple
-from enum import IntEnum
 from struct import Struct
 
 __all__: list[str] = []
@@ -34,6 +33,29 @@ NO_DIGEST = bytes(32)
 _JOIN = 64 << 10
 
 Buffer = bytes | bytearray | memoryview
+
+# Importing `typing` and `enum` would take as long as forking the workers; without, the members are plain ints.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from enum import IntEnum
+    from typing import Any, NamedTuple
+
+    class Ref(NamedTuple):
+        """Where a part lies: descriptor `fd` of process `pid`, `size` bytes from `offset`.
+
+        `sealed` parts never change again and may be mapped privately; others belong to an arena slot, which
+        the receiver gives back.
+        """
+
+        pid: int
+        fd: int
+        offset: int
+        size: int
+        sealed: bool = False
+
+else:
+    IntEnum = object
+    Ref = namedtuple("Ref", ("pid", "fd", "offset", "size", "sealed"), defaults=(False,))
 
 
 class Kind(IntEnum):
@@ -75,28 +97,6 @@ CLAIM = 1
 
 class WireError(Exception):
     """The bytes are not of this format; the channel they came through can't be used any more."""
-
-
-# Importing `typing` would take as long as forking the workers.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, NamedTuple
-
-    class Ref(NamedTuple):
-        """Where a part lies: descriptor `fd` of process `pid`, `size` bytes from `offset`.
-
-        `sealed` parts never change again and may be mapped privately; others belong to an arena slot, which
-        the receiver gives back.
-        """
-
-        pid: int
-        fd: int
-        offset: int
-        size: int
-        sealed: bool = False
-
-else:
-    Ref = namedtuple("Ref", ("pid", "fd", "offset", "size", "sealed"), defaults=(False,))
 
 
 class Message:
@@ -162,7 +162,7 @@ def control(kind: Kind, slot: int = 0, **fields: Any) -> Message:
     try:
         return Message(kind, slot=slot, meta=marshal.dumps(fields))
     except ValueError as error:
-        raise TypeError(f"{kind.name} takes plain values, not all of {', '.join(fields)} are: {error}") from error
+        raise TypeError(f"a message {kind} takes plain values, not all of {', '.join(fields)} are: {error}") from error
 
 
 def grant(offsets: list[int]) -> Message:
