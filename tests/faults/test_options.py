@@ -84,7 +84,10 @@ def test_a_worker_that_takes_too_much_memory_is_ended_and_named() -> None:
 
 
 def test_workers_start_with_the_environment_and_folder_that_were_asked_for(tmp_path) -> None:
-    with get_pool("process:1", env={"FRUIT": "apple"}, cwd=tmp_path) as pool:
+    class Text(str):  # as numpy's is
+        __slots__ = ()
+
+    with get_pool("process:1", env={Text("FRUIT"): Text("apple")}, cwd=tmp_path) as pool:
         assert pool.pipe(lambda: os.environ["FRUIT"]) == "apple"
         assert pool.pipe(lambda: os.environ["PATH"]) == os.environ["PATH"]
         assert pool.pipe(os.getcwd) == str(tmp_path)

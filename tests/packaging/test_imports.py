@@ -14,6 +14,20 @@ LIMIT = 60  # seconds
 BELOW = {"anypool_serialize": set(), "anypool": {"anypool_serialize"}}
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/src/*/__init__.py"))
 HEAVY = ["cloudpickle", "dill", "matplotlib", "multiprocess", "numpy", "pathos", "pluggy", "tqdm"]
+# Of the standard library: each takes as long as forking a worker, or longer.
+SLOW = {"contextlib", "dataclasses", "enum", "inspect", "json", "logging", "re", "traceback", "typing"}
+UP_TO_THE_AGENT = """
+import anypool, anypool._start
+def spawn(*_):
+    raise SystemExit
+anypool._start.spawn = spawn
+try:
+    anypool.get_pool("process")
+except SystemExit:
+    assert "anypool._agents" in sys.modules and "anypool._pool" not in sys.modules
+else:
+    raise AssertionError("no agent was started first")
+"""
 # Written `module.name`, as the code would say it.
 LINUX_ONLY = {"os.memfd_create", "os.pidfd_open", "signal.pidfd_send_signal", "os.eventfd"}
 
@@ -65,6 +79,12 @@ def test_a_package_uses_only_the_public_names_of_another(package):
 
 def test_importing_anypool_imports_nothing_heavy():
     loaded = run(f"import sys, anypool; print(*(name for name in {HEAVY} if name in sys.modules))")
+    assert loaded.split() == []
+
+
+@pytest.mark.parametrize("code", ["import anypool", "import anypool._agent, anypool._worker", UP_TO_THE_AGENT])
+def test_nothing_slow_is_imported_before_workers_can_be_forked(code):
+    loaded = run(f"import sys\nbare = set(sys.modules)\n{code}\nprint(*{SLOW} & (sys.modules.keys() - bare))")
     assert loaded.split() == []
 
 

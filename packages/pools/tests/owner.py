@@ -113,10 +113,10 @@ class Owner:
         """Wait for a message; its metadata."""
         deadline = time.monotonic() + limit
         while not self.told(kind, slot):
-            assert time.monotonic() < deadline, f"no {kind.name} within {limit} s"
+            assert time.monotonic() < deadline, f"no message of kind {kind} within {limit} s"
             self.listen()
         message = self.told(kind, slot)[0]
-        return message.json() if message.meta else {}
+        return message.fields() if message.meta else {}
 
     def pid_of(self, line: Line) -> int:
         """The worker's process."""
@@ -127,7 +127,7 @@ class Owner:
         return int(self.until(Kind.WELCOME)["pid"])
 
     def output(self, stream: int, slot: int | None = None) -> bytes:
-        relayed = [message for message in self.told(Kind.RELAY, slot) if message.json()["stream"] == stream]
+        relayed = [message for message in self.told(Kind.RELAY, slot) if message.fields()["stream"] == stream]
         return b"".join(bytes(part) for message in relayed for part in message.parts)
 
     def kill(self, line: Line, grace: float = 0.5) -> None:

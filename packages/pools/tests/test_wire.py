@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,12 +127,23 @@ def test_another_version_is_refused_with_what_came() -> None:
         Decoder().feed(bytes(wire))
 
 
-def test_control_messages_carry_json() -> None:
-    (message,) = Decoder().feed(flat(control(Kind.DIED, 3, exit=None, reason="é", path="\udcff")))
+def test_control_messages_carry_plain_values() -> None:
+    fields = {"exit": None, "reason": "é", "path": "\udcff", "grace": 0.5, "claims": [1, True], "env": {"A": b"\xff"}}
+    (message,) = Decoder().feed(flat(control(Kind.DIED, 3, **fields)))
     assert (message.kind, message.slot, message.digest) == (Kind.DIED, 3, NO_DIGEST)
-    assert message.json() == {"exit": None, "reason": "é", "path": "\udcff"}
-    with pytest.raises(WireError, match="expected an object"):
-        Message(Kind.DIED, meta=b"[]").json()
+    assert message.fields() == fields
+
+
+@pytest.mark.parametrize("value", [Ref(1, 2, 3, 4), signal.SIGKILL, object(), Path("/")])
+def test_a_control_message_refuses_other_values_where_it_is_made(value: object) -> None:
+    with pytest.raises(TypeError, match="4 takes plain values, not all of cwd, env are"):
+        control(Kind.SETUP, cwd=None, env=[value])
+
+
+@pytest.mark.parametrize("meta", [b"", b"[]", b"\xff", control(Kind.DIED, exit=1).meta[:-2], b"(\x00\x00\x00\x00"])
+def test_other_metadata_of_a_control_message_is_refused_with_its_kind(meta: bytes) -> None:
+    with pytest.raises(WireError, match="metadata of 13"):
+        Message(Kind.DIED, meta=memoryview(meta)).fields()
 
 
 @given(st.lists(u64, max_size=50))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+# Importing `typing` would take as long as starting a worker, and the agent imports this too.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from anypool._crew import WorkerInfo
     from anypool._errors import (
         AnypoolError,
@@ -79,7 +80,7 @@ def __getattr__(name: str) -> Any:
     module = _PLACE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    found = getattr(__import__(f"{__name__}.{module}", fromlist=[name]), name)
     globals()[name] = found
     return found
 

@@ -7,16 +7,20 @@ may hold the interpreter's lock for an hour without being thought dead.
 from __future__ import annotations
 
 import gc
-import importlib
 import os
-import signal
 from _socket import AF_UNIX, CMSG_SPACE, MSG_CMSG_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
-from typing import Any
 
 from anypool import _linux
 from anypool._birth import MARK, SIGNALS, Birth, Born, keep_only
 from anypool._loop import Loop
 from anypool._session import Session, Worker, close_all, received_descriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any
+else:
+    import _signal as signal
 
 __all__: list[str] = []
 
@@ -276,7 +280,7 @@ def main(door: int, stderr: int, owner: int, entry: str = "anypool._worker") -> 
         os.setsid()
     _linux.become_subreaper()
     _linux.set_name("anypool-agent")
-    importlib.import_module(entry)
+    __import__(entry)
     os.dup2(stderr, 2)
     os.close(stderr)
     birth: Birth | None = None

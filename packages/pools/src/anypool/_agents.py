@@ -6,7 +6,6 @@ import array
 import errno
 import os
 import select
-import signal
 import threading
 import time
 import weakref
@@ -23,13 +22,18 @@ from _socket import (
     socketpair,
 )
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
 
 from anypool import _linux
 from anypool._start import spawn
 from anypool._wire import Decoder, Message, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import NoReturn
+else:
+    import _signal as signal
 
 __all__: list[str] = []
 
@@ -211,22 +215,23 @@ def _started(env: Mapping[str, str], key: _Key, entry: str) -> Control:
         raise
 
 
-@contextmanager
-def ahead() -> Iterator[None]:
-    """Have this process' agent started while the body prepares to use it; it ends if nothing does."""
-    key = _key_of(os.environ), _ENTRY
-    agent = None
-    with _lock:
-        if _door is None and key not in _agents and _linux.supported() is None:
-            agent = _agents[key] = _Agent(os.environ, _ENTRY)
-    try:
-        yield
-    finally:
+class Ahead:
+    """Has this process' agent started while the body prepares to use it; it ends if nothing does."""
+
+    def __enter__(self) -> None:
+        self._key = _key_of(os.environ), _ENTRY
+        self._agent = None
+        with _lock:
+            if _door is None and self._key not in _agents and _linux.supported() is None:
+                self._agent = _agents[self._key] = _Agent(os.environ, _ENTRY)
+
+    def __exit__(self, *_: object) -> None:
+        agent = self._agent
         if agent is not None:
             with _lock:
-                unused = not agent.users and _agents.get(key) is agent
+                unused = not agent.users and _agents.get(self._key) is agent
                 if unused:
-                    del _agents[key]
+                    del _agents[self._key]
             if unused:
                 agent.end()
                 agent.abandon()

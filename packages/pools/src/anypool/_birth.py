@@ -5,16 +5,20 @@ from __future__ import annotations
 import atexit
 import builtins
 import gc
-import importlib
 import os
-import signal
 import sys
 import time
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, TextIO
 
 from anypool import _agents, _linux
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any, NoReturn, TextIO
+else:
+    import _signal as signal
 
 __all__: list[str] = []
 
@@ -30,25 +34,32 @@ class Born(BaseException):
         self.birth = birth
 
 
-class Birth(NamedTuple):
+class Birth:
     """A worker between its fork and its first task."""
 
-    agent: int
-    number: int
-    reader: int
-    writer: int
-    door: int
-    stdout: int
-    stderr: int
-    files: tuple[int, int] | None
-    setup: dict[str, Any]
+    __slots__ = ("agent", "door", "files", "number", "reader", "setup", "stderr", "stdout", "writer")
+
+    def __init__(
+        self,
+        agent: int,
+        number: int,
+        reader: int,
+        writer: int,
+        door: int,
+        stdout: int,
+        stderr: int,
+        files: tuple[int, int] | None,
+        setup: dict[str, Any],
+    ) -> None:
+        self.agent, self.number, self.reader, self.writer, self.door = agent, number, reader, writer, door
+        self.stdout, self.stderr, self.files, self.setup = stdout, stderr, files, setup
 
     def live(self, entry: str) -> NoReturn:
         """Run the worker's main function; never returns into the agent's code."""
         code = 1
         try:
             self._settle()
-            worker = importlib.import_module(entry)
+            worker = __import__(entry, fromlist=["main"])
             code = _run(lambda: worker.main(self.reader, self.writer, self.door))
         except BaseException:  # noqa: BLE001 - whatever it is, the frames below are the agent's
             _show_exception()

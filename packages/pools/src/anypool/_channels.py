@@ -118,7 +118,7 @@ class ProcessCrew:
         self._channels[slot] = channel
         self._by_fd[channel.reader] = self._by_fd[channel.writer] = channel
         self._epoll.register(channel.reader, select.EPOLLIN)
-        probe = self._buffers.probe
+        probe = self._buffers.probe and list(self._buffers.probe)
         setup = control(Kind.SETUP, slot, greet=True, claims=[self._owner, channel.claims_read], probe=probe)
         setup.parts = list(self._initializer)
         self._write(channel, setup)
@@ -292,7 +292,7 @@ class ProcessCrew:
             channel.segments = channel.segments and not message.flags & INLINE
             return Needed(slot, message.seq)
         if message.kind == Kind.HELLO:
-            told = message.json()
+            told = message.fields()
             channel.pid, channel.segments, channel.claims = told["pid"], told["segments"], told["claims"]
             channel.greeted = True
             self._agents_lost = 0
@@ -320,14 +320,14 @@ class ProcessCrew:
             elif message.kind == Kind.SLOTS:
                 channel = self._channels.get(message.slot)
                 if channel is not None and channel.incarnation == message.seq:
-                    channel.pid = message.json()["pid"]
+                    channel.pid = message.fields()["pid"]
         return events
 
     def _died(self, message: Message) -> list[Event]:
         channel = self._channels.get(message.slot)
         if channel is None or channel.incarnation != message.seq:
             return []
-        told = message.json()
+        told = message.fields()
         events = self._drain(channel)
         cause = Cause(
             cause_of(told),
@@ -437,6 +437,8 @@ class ProcessCrew:
         self._closed = True
         for slot in list(self._channels):
             self.stop(slot)
+        # Nobody reads it any more, so that it would keep the wait for the agent from being one.
+        self._epoll.unregister(self._wake)
         try:
             self._line.say_bye(_CLOSE_SECONDS)
         finally:

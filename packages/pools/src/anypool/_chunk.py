@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import namedtuple
 from collections.abc import Callable, Iterator
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+# As in `_wire`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextvars import Context
+    from enum import IntEnum
+    from typing import Any, NamedTuple, Protocol
+
+    class Calling(NamedTuple):
+        """What is called for each item, in the form that crosses to the worker."""
+
+        function: Callable[..., Any]
+        kwargs: dict[str, Any] | None = None
+        retry_on: tuple[type[BaseException], ...] = ()
+
+else:
+    Calling = namedtuple("Calling", ("function", "kwargs", "retry_on"), defaults=(None, ()))
+    IntEnum = Protocol = object
 
 __all__: list[str] = []
 
@@ -30,14 +44,6 @@ class NoArguments:
 
     def __iter__(self) -> Iterator[Any]:
         raise self.error
-
-
-class Calling(NamedTuple):
-    """What is called for each item, in the form that crosses to the worker."""
-
-    function: Callable[..., Any]
-    kwargs: dict[str, Any] | None = None
-    retry_on: tuple[type[BaseException], ...] = ()
 
 
 # Plain classes, here and in the other modules that workers or every start of a pool need: importing dataclasses and

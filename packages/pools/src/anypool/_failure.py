@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from anypool._wire import IN_BAND
 from anypool_serialize import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__: list[str] = []
 
@@ -13,13 +15,14 @@ __all__: list[str] = []
 _RUNNER = "anypool._serve"
 
 
-class Failure(NamedTuple):
+class Failure:
     """An exception on its way home: pickled if it survives that, described in any case."""
 
-    pickled: bytes | None
-    type_name: str
-    message: str
-    traceback: str
+    __slots__ = ("message", "pickled", "traceback", "type_name")
+
+    def __init__(self, pickled: bytes | None, type_name: str, message: str, traceback: str) -> None:
+        self.pickled, self.type_name = pickled, type_name
+        self.message, self.traceback = message, traceback
 
     def rebuild(self) -> BaseException:
         """The exception itself with the remote traceback as its cause, or `RemoteError` in its stead."""

@@ -60,12 +60,12 @@ class Line:
     def _connect(self) -> None:
         setting = self._setting
         environment = dict(os.environ)
-        environment.update(setting.env or {})
+        environment.update((_plain(name), _plain(value)) for name, value in (setting.env or {}).items())
         self._control = open_control(environment if setting.env else None)
         self._epoll.register(self._control.fileno(), select.EPOLLIN)
         self._heard = True
         setup = control(
-            Kind.SETUP, sys_path=[os.path.abspath(entry) for entry in sys.path], argv=sys.argv[:1],
+            Kind.SETUP, sys_path=[os.path.abspath(entry) for entry in sys.path], argv=[*map(_plain, sys.argv[:1])],
             cwd=os.path.abspath(setting.cwd) if setting.cwd else _folder(), env=environment, umask=_umask(),
             affinity=sorted(os.sched_getaffinity(0)), memory_limit=setting.memory,
         )  # fmt: skip
@@ -121,7 +121,7 @@ class Line:
             if message.kind == Kind.RELAY:
                 part = message.parts[0]
                 assert not isinstance(part, Ref)
-                stream = message.json()["stream"]
+                stream = message.fields()["stream"]
                 decoder = self._decoders.get((message.slot, stream))
                 if decoder is None:
                     decoder = self._decoders[message.slot, stream] = _Decoder("backslashreplace")
@@ -173,6 +173,11 @@ def cause_of(told: dict[str, Any]) -> str:
         hint = ", perhaps out of memory" if told["signal"] == signal.SIGKILL else ""
         return f"killed by signal {told['signal']} ({name}{hint})"
     return f"exited with code {told['exit']}"
+
+
+def _plain(text: str) -> str:
+    """Not an instance of a subclass, such as numpy's: a message takes none."""
+    return str.__str__(text)
 
 
 def _folder() -> str | None:

@@ -8,7 +8,6 @@ import mmap
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 
 __all__: list[str] = []
 
@@ -167,8 +166,10 @@ def private_copy(data: memoryview) -> memoryview:
     if len(data) < _FRESH:
         return memoryview(bytearray(data))
     private = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):
+    try:
         private.madvise(_MADV_HUGEPAGE)
+    except OSError:
+        pass
     copy = memoryview(private)
     copy[:] = data
     return copy

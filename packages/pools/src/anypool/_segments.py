@@ -14,7 +14,6 @@ import threading
 import weakref
 from _pickle import PickleBuffer
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from anypool import _linux
 from anypool._wire import Buffer, Ref
@@ -158,9 +157,11 @@ class Arena(_Closed):
             self._cold.setdefault(size, []).append(offset)
             raise
         self._taken += size
-        with suppress(OSError, ValueError):
+        try:
             # One call for all pages instead of a fault for each; Linux 5.14.
             window.madvise(_MADV_POPULATE_WRITE, start, size)
+        except (OSError, ValueError):
+            pass
         return self._use(offset, size)
 
     def _place(self, size: int) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
-
 # Nothing of weight: the agent is to start before the rest is imported, so that both take place at the same time.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from anypool._launcher import Launcher
     from anypool._pool import Pool
@@ -36,20 +34,22 @@ def get_pool(launcher: str | Launcher | None = None, /, **options: Any) -> Pool:
     `TypeError` or `ValueError` for options; all before any worker starts.
     """
     launcher = _DEFAULT if launcher is None else launcher
-    with _agent_ahead() if _is_process(launcher) and not options.get("env") else nullcontext():
-        from anypool._pool import Pool
+    if not _is_process(launcher) or options.get("env"):
+        return _open(launcher, options)
+    from anypool._agents import Ahead
 
-        return Pool(_recipe(launcher, options))
+    with Ahead():
+        return _open(launcher, options)
 
 
 def _is_process(launcher: object) -> bool:
     return isinstance(launcher, str) and launcher.partition(":")[0].strip() == "process"
 
 
-def _agent_ahead() -> Any:
-    from anypool import _agents
+def _open(launcher: str | Launcher, options: dict[str, Any]) -> Pool:
+    from anypool._pool import Pool
 
-    return _agents.ahead()
+    return Pool(_recipe(launcher, options))
 
 
 def _recipe(launcher: str | Launcher, options: dict[str, Any]) -> Launcher:
@@ -99,7 +99,7 @@ def _find(name: str) -> type[Launcher]:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise LauncherNotFound(f"no launcher {name!r} among {', '.join(sorted(BUILT_IN))}{hint}")
     module, _, attribute = place.partition(":")
-    found: type[Launcher] = getattr(importlib.import_module(module), attribute)
+    found: type[Launcher] = getattr(__import__(module, fromlist=[attribute]), attribute)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
@@ -10,13 +9,16 @@ from functools import partial
 from itertools import islice, starmap
 from struct import Struct
 from time import perf_counter
-from typing import Any, cast
 
 from anypool._chunk import Calling, Direct, Mode, Packed
 from anypool._failure import describe
 from anypool._segments import SegmentLost
 from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
 from anypool_serialize import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__: list[str] = []
 
@@ -142,7 +144,8 @@ class Server:
     def _calling(self, digest: bytes, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> Calling | None:
         if digest == NO_DIGEST:
             # A small body always comes along, and is its own key.
-            digest = bytes(cast("Buffer", parts[0]))
+            body: Any = parts[0]
+            digest = bytes(body)
         known = self._bodies.get(digest)
         if known is not None:
             return known[0]
@@ -238,7 +241,8 @@ def _unpack_items(
 ) -> tuple[Any, bool]:
     """What the calls take, and whether all of it could be rebuilt."""
     if mode == Mode.CALL and count > 1:
-        return map(loads, cast("list[Buffer]", parts)), True
+        pickles: list[Any] = parts
+        return map(loads, pickles), True
     opened = _open(parts, fetch)
     whole = True
     try:
@@ -260,7 +264,9 @@ def _checked(calling: Calling) -> Calling:
 
 def _salvage() -> Any:
     # Hardly ever needed, and it takes the pickle module of the standard library.
-    return importlib.import_module("anypool._salvage")
+    from anypool import _salvage
+
+    return _salvage
 
 
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET, socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
 
 from anypool import _linux
 from anypool._loop import READ, WRITE, Loop
 from anypool._wire import OPTIONAL, Buffer, Decoder, Kind, Message, WireError, control, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any, ClassVar, Protocol
+else:
+    import _signal as signal
+
+    Protocol = object
 
 __all__: list[str] = []
 
@@ -164,7 +171,7 @@ class Session:
             raise WireError(f"kind {message.kind} is unknown here")
 
     def _on_setup(self, message: Message) -> None:
-        self.setup = message.json()
+        self.setup = message.fields()
 
     def _on_spawn(self, message: Message) -> None:
         reader, writer = self._fds.popleft(), self._fds.popleft()
@@ -184,11 +191,11 @@ class Session:
     def _on_kill(self, message: Message) -> None:
         worker = self.workers.get((message.slot, message.seq))
         if worker is not None:
-            self.kill(worker, "ended at its owner's request", message.json().get("grace", GRACE))
+            self.kill(worker, "ended at its owner's request", message.fields().get("grace", GRACE))
 
     def _on_bye(self, message: Message) -> None:
         self._closing = True
-        self.agent.loop.after(message.json().get("grace", 5.0), self._end_of_grace)
+        self.agent.loop.after(message.fields().get("grace", 5.0), self._end_of_grace)
         self._leave_if_done()
 
     _HANDLERS: ClassVar[dict[int, Callable[[Session, Message], None]]] = {

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
+
+# `typing`, `enum` and `signal`, which needs that, take as long to import as all else that comes before the spawn.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any
+else:
+    import _signal as signal
 
 __all__: list[str] = []
 

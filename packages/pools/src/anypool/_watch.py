@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from time import perf_counter
-from typing import TypeVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 __all__: list[str] = []
-
-R = TypeVar("R")
 
 # What came later than this was worth no looking for: sleeping is cheaper than so much of a core.
 _LIMIT = 0.0002

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
 import select
 import sys
-from typing import cast
 
 from anypool._failure import describe
 from anypool._linux import private_copy
@@ -16,6 +13,10 @@ from anypool._serve import Server
 from anypool._watch import Watch
 from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
 from anypool_serialize import dumps, initialize, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__: list[str] = []
 
@@ -33,8 +34,10 @@ def main(reader: int, writer: int, door_: int) -> None:
     """Serve chunks from descriptor `reader` until it ends; answer on `writer`."""
     global door
     door = door_
-    with contextlib.suppress(BrokenPipeError):
+    try:
         _Worker(reader, writer).serve()
+    except BrokenPipeError:
+        pass
 
 
 class _Worker:
@@ -81,20 +84,23 @@ class _Worker:
 
     def _set_up(self, message: Message) -> bool:
         """Whether tasks can be run: not after an initializer that raised."""
-        fields = message.json()
+        fields = message.fields()
         for module, key in fields.get("authkeys", {}).items():
-            importlib.import_module(f"{module}.process").current_process().authkey = bytes.fromhex(key)
+            __import__(f"{module}.process", fromlist=["process"]).current_process().authkey = bytes.fromhex(key)
         if "greet" not in fields:
             return True
         pid, fd = fields["claims"]
-        with contextlib.suppress(OSError):
+        try:
             self._claims = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            pass
         self._segments = fields["probe"] is not None and self._reaches(Ref(*fields["probe"]))
         hello = control(Kind.HELLO, pid=os.getpid(), host=os.uname().nodename, segments=self._segments,
                         claims=self._claims >= 0)  # fmt: skip
         if message.parts:
             try:
-                initializer, initargs = loads(cast("bytes", message.parts[0]))
+                packed: Any = message.parts[0]
+                initializer, initargs = loads(packed)
                 initialize(initializer, initargs)
             except BaseException as error:  # noqa: BLE001 - the owner raises it
                 hello.parts = [dumps(describe(error)).header]
