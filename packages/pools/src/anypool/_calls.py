@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
 from anypool._packing import DROPPED_BODY, pack_plain
 from anypool._sizing import BYTES, Sizer
+from anypool._slot import Slot
 
 if TYPE_CHECKING:
     from anypool._result import Result
@@ -160,6 +162,12 @@ class Calls:
                 self._again.appendleft(chunk.part(at + 1, chunk.count - at - 1))
             return True
         return False
+
+    def places(self, slots: Iterable[Slot], result: Result[Any]) -> list[tuple[int, int]]:
+        """Where a call is now: the slot, and how many chunks are before it there."""
+        flights = [(slot.number, at, flight.chunk) for slot in slots for at, flight in enumerate(slot.flights)]
+        calls = [(slot, at, chunk.extra) for slot, at, chunk in flights if chunk.lane is self]
+        return [(slot, at) for slot, at, extra in calls if any(call.result is result for call in extra)]
 
     def charge(self, index: int, own: bool = True) -> int:
         """Count a loss of a call's worker, by its own death or not."""

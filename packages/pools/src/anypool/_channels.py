@@ -11,38 +11,30 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 from anypool import _linux
-from anypool._agents import AgentLost
 from anypool._buffers import Buffers
 from anypool._channel import Channel
 from anypool._chunk import Body, Calling, Mode
-from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
+from anypool._crew import Event
 from anypool._errors import LauncherUnavailable, WorkerLost
-from anypool._line import Line, Setting, cause_of, packed_initializer
+from anypool._hearing import Hearing
+from anypool._line import Setting, packed_initializer
 from anypool._packing import DROPPED_BODY, Parcel, named_body, pack, pack_arguments, pack_body, run_message
-from anypool._serve import unpack_reply
 from anypool._slot import Cause, Flight
 from anypool._watch import Watch
-from anypool._wire import INLINE, NO_DIGEST, PARTIAL, Kind, Message, Ref, WireError, control, grant
-from anypool_serialize import loads
+from anypool._wire import NO_DIGEST, Kind, Message, Ref, control, grant
 
 __all__: list[str] = []
 
-_READ = 256 << 10
 _CLOSE_SECONDS = 10.0
 # Seconds before the next worker takes the slot of one that ended before it had finished anything.
 _BACK_OFF = (0.0, 0.0, 0.1, 0.2, 0.5, 1.0)
-_MOST_AGENTS = 5
-# Seconds until another agent is tried when one could not be started.
-_AGENT_BACK_OFF = 0.25
-# A worker that has closed its pipe has this long to end by itself.
-_LINGER = 1.0
 _WITH_KEYS = (("multiprocessing", "multiprocessing.process"), ("multiprocess", "multiprocess.process"))
 
 
-class ProcessCrew:
+class ProcessCrew(Hearing):
     """Workers that this machine's agent forks."""
 
     polled = True
@@ -52,33 +44,21 @@ class ProcessCrew:
     kind = "process"
 
     def __init__(self, workers: int, setting: Setting) -> None:
+        super().__init__(setting)
         self._workers, self._setting = workers, setting
         self._initializer = packed_initializer(setting)
-        self._channels: dict[int, Channel] = {}
         self._by_fd: dict[int, Channel] = {}
-        self._timers: list[tuple[float, Callable[[], None]]] = []
-        # Events that came of a timer.
-        self._late: deque[Event] = deque()
         # Channels to close. Whoever adds one has made it unknown here before it asks whether a thread is polling.
         self._left: deque[Channel] = deque()
         self._polling = False
-        self._false_starts: dict[int, int] = {}
-        self._next_slot = self._incarnation = self._agents_lost = 0
-        # What an initializer raised: no worker takes the place of one that ends after that.
-        self._failure: Failed | None = None
+        self._next_slot = self._incarnation = 0
         # Guards what waits to be written: a submitting thread and the one that polls may both write.
         self._lock = threading.Lock()
-        self._epoll = select.epoll()
         self._watch = Watch()
         self._wake = _linux.new_event()
         self._epoll.register(self._wake, select.EPOLLIN)
         self._owner = os.getpid()
         self._closed = False
-        self._buffers = Buffers()
-        # A read into fresh memory of this size would cost a mapping and its page faults each time, 14 us.
-        self._read_into = [bytearray(_READ)]
-        self._read_view = memoryview(self._read_into[0])
-        self._line = Line(self._epoll, setting)
 
     # Starting.
 
@@ -253,134 +233,6 @@ class ProcessCrew:
             if channel.flush():
                 self._epoll.unregister(channel.writer)
 
-    def _receive(self, channel: Channel) -> list[Event]:
-        try:
-            count = os.readv(channel.reader, self._read_into)
-        except BlockingIOError:
-            return []
-        if not count:
-            self._epoll.unregister(channel.reader)
-            channel.ended = True
-            # Only the agent knows whether the process has ended too; user code may close any descriptor.
-            self._timers.append((monotonic() + _LINGER, lambda: self._kill(channel)))
-            return []
-        events: list[Event] = []
-        try:
-            messages = channel.decoder.feed(bytes(self._read_view[:count]))
-            understood = [self._understand(channel, message) for message in messages]
-            events += [event for event in understood if event is not None]
-        except WireError:
-            # User code wrote to the pipe; nothing that follows can be read.
-            self._epoll.unregister(channel.reader)
-            channel.ended = True
-            self._kill(channel)
-        return events
-
-    def _understand(self, channel: Channel, message: Message) -> Event | None:
-        slot = channel.slot
-        if message.kind == Kind.REPLY:
-            channel.answered = True
-            if message.flags & PARTIAL and not message.count:
-                return Begun(slot, message.seq)
-            return Replied(
-                slot,
-                message.seq,
-                unpack_reply(message, self._buffers.fetcher(message)),
-                not message.flags & PARTIAL,
-            )
-        if message.kind == Kind.NEED:
-            channel.segments = channel.segments and not message.flags & INLINE
-            return Needed(slot, message.seq)
-        if message.kind == Kind.HELLO:
-            told = message.fields()
-            channel.pid, channel.segments, channel.claims = told["pid"], told["segments"], told["claims"]
-            channel.greeted = True
-            self._agents_lost = 0
-            if message.parts:
-                error = loads(cast("bytes", message.parts[0])).rebuild()
-                failure = WorkerLost(f"the initializer raised {type(error).__name__}: {error}", cause="initializer")
-                failure.__cause__ = error
-                self._failure = Failed(failure)
-                return self._failure
-            return Ready(slot)
-        return None
-
-    def _hear(self, mask: int) -> list[Event]:
-        try:
-            messages = self._line.hear(mask)
-        except AgentLost:
-            return self._agent_lost()
-        except LauncherUnavailable as error:
-            self._line.leave()
-            return [Failed(error)]
-        events: list[Event] = []
-        for message in messages:
-            if message.kind == Kind.DIED:
-                events += self._died(message)
-            elif message.kind == Kind.SLOTS:
-                channel = self._channels.get(message.slot)
-                if channel is not None and channel.incarnation == message.seq:
-                    channel.pid = message.fields()["pid"]
-        return events
-
-    def _died(self, message: Message) -> list[Event]:
-        channel = self._channels.get(message.slot)
-        if channel is None or channel.incarnation != message.seq:
-            return []
-        told = message.fields()
-        events = self._drain(channel)
-        cause = Cause(
-            cause_of(told),
-            worker=f"process-{channel.slot}",
-            host=os.uname().nodename,
-            stderr=told["stderr"],
-        )
-        return events + self._lose(channel, cause)
-
-    def _drain(self, channel: Channel) -> list[Event]:
-        events: list[Event] = []
-        while not channel.ended:
-            before = len(events)
-            events += self._receive(channel)
-            if len(events) == before and not _readable(channel.reader):
-                break
-        return events
-
-    def _lose(self, channel: Channel, cause: Cause) -> list[Event]:
-        slot = channel.slot
-        self._false_starts[slot] = 0 if channel.answered else self._false_starts.get(slot, 0) + 1
-        self._buffers.forget(channel.pid)
-        # It is forgotten by `renew` or `stop`, under the lock of those who might be writing to it.
-        if not channel.ended:
-            channel.ended = True
-            self._epoll.unregister(channel.reader)
-        # What the loss gives back to its lane has to fail as well.
-        return [Lost(slot, cause), self._failure] if self._failure is not None else [Lost(slot, cause)]
-
-    def _agent_lost(self) -> list[Event]:
-        self._agents_lost += 1
-        if self._agents_lost >= _MOST_AGENTS:
-            self._line.leave()
-            return [Failed(WorkerLost(f"the agent was lost {_MOST_AGENTS} times in a row", cause="agent lost"))]
-        try:
-            self._line.reconnect()
-        except Exception as error:  # noqa: BLE001 - those who wait for the lost workers must hear of it, not who polls
-            return self._no_agent(error)
-        events: list[Event] = []
-        for channel in list(self._channels.values()):
-            events += self._drain(channel)
-            events += self._lose(channel, Cause("its agent was lost", own=False))
-        return events
-
-    def _no_agent(self, error: Exception) -> list[Event]:
-        """Try again after a while: processes, memory or descriptors may have run short for a moment only."""
-        if self._agents_lost < _MOST_AGENTS - 1:
-            self._timers.append((monotonic() + _AGENT_BACK_OFF, lambda: self._late.extend(self._agent_lost())))
-            return []
-        failure = WorkerLost(f"the agent was lost, and no other could be started: {error}", cause="agent lost")
-        failure.__cause__ = error
-        return [Failed(failure)]
-
     def _forget(self, channel: Channel) -> None:
         """Close it, or have the thread that polls do so: a descriptor may be another file's as soon as it's closed."""
         for fd in (channel.reader, channel.writer):
@@ -456,9 +308,3 @@ class ProcessCrew:
         self._buffers.close()
         self._epoll.close()
         os.close(self._wake)
-
-
-def _readable(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))

@@ -190,9 +190,9 @@ class Direct:
         return self.values, self.exceptions
 
 
-def failed(exception: BaseException) -> Direct:
-    """The outcome of one item that failed outside its function."""
-    return Direct([None], {0: exception}, 0.0, {0: False})
+def failed(exception: BaseException, count: int = 1) -> Direct:
+    """The outcome of items that failed outside their function."""
+    return Direct([None] * count, dict.fromkeys(range(count), exception), 0.0, dict.fromkeys(range(count), False))
 
 
 class Packed:

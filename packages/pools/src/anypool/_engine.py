@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from anypool._calls import Call, Calls
-from anypool._chunk import Direct, Packed, failed
+from anypool._chunk import Packed, failed
 from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Replied, WorkerInfo
 from anypool._desk import DEPTH, GRACE, Desk
 from anypool._driver import Driver
@@ -159,15 +159,12 @@ class Engine(Driver):
             return True
         with self.section:
             found = self.calls.remove(result)
-            for slot in list(self.desk.slots.values()):
-                for at, flight in enumerate(list(slot.flights)):
-                    if flight.chunk.lane is not self.calls or not any(c.result is result for c in flight.chunk.extra):
-                        continue
-                    found = True
-                    if at > 0:
-                        self._recall(slot.number)
-                    if not self.calls.remove(result):
-                        self._kill(slot.number, "cancelled")
+            for slot, at in self.calls.places(self.desk.slots.values(), result):
+                found = True
+                if at > 0:
+                    self._recall(slot)
+                if not self.calls.remove(result):
+                    self._kill(slot, "cancelled")
             if found:
                 result.settle(failed(WorkerLost("the call was stopped by kill()", cause="killed")), 0)
             self._go_on()
@@ -215,9 +212,8 @@ class Engine(Driver):
             self._recall(slot)
         for slot in desk.overdue(now):
             self._kill(slot, "timeout")
-        if any(lane.waiting for lane in desk.lanes):
-            for slot in desk.idlers(now):
-                self._kill(slot, "cancelled")
+        for slot in desk.idlers(now) if any(lane.waiting for lane in desk.lanes) else ():
+            self._kill(slot, "cancelled")
 
     def _apply(self, event: Event, now: float) -> None:
         if type(event) is Replied:
@@ -253,9 +249,8 @@ class Engine(Driver):
             del self.desk.slots[number]
             self.crew.stop(number)
             return
-        count = self._false_starts.get(number, 0) + 1 if false_start else 0
-        self._false_starts[number] = count
-        if count >= _MOST_FALSE_STARTS:
+        self._false_starts[number] = self._false_starts.get(number, 0) + 1 if false_start else 0
+        if self._false_starts[number] >= _MOST_FALSE_STARTS:
             self._give_up(number, f"{cause.text}\n{cause.stderr}", None)
             return
         try:
@@ -275,9 +270,9 @@ class Engine(Driver):
         if self.desk.slots:
             logging.getLogger("anypool").warning("a worker is lost for good, none could be started: %s", text)
             return
-        broken = WorkerLost(f"no worker could be started: {text}", cause=text.partition("\n")[0])
-        broken.__cause__ = error
-        self._break(broken)
+        lost = WorkerLost(f"no worker could be started: {text}", cause=text.partition("\n")[0])
+        lost.__cause__ = error
+        self._break(lost)
 
     def _break(self, error: BaseException) -> None:
         self.broken = error
@@ -309,10 +304,7 @@ class Engine(Driver):
         try:
             self.crew.send(slot, flight, with_body)
         except Exception as error:  # noqa: BLE001 - whatever it is, the slot must not wait for an answer to it
-            count = flight.chunk.count
-            every = range(count)
-            outcomes = Direct([None] * count, dict.fromkeys(every, error), errors=dict.fromkeys(every, False))
-            self.desk.replied(slot, flight.seq, outcomes, True, monotonic())
+            self.desk.replied(slot, flight.seq, failed(error, flight.chunk.count), True, monotonic())
 
     def _settle_gathered(self) -> None:
         for stream in self._gathering:
@@ -383,8 +375,8 @@ class Engine(Driver):
             result.announce()
 
     def _flying_calls(self) -> list[Result[Any]]:
-        flights = [flight for slot in self.desk.slots.values() for flight in slot.flights]
-        return [call.result for flight in flights if flight.chunk.lane is self.calls for call in flight.chunk.extra]
+        chunks = [flight.chunk for slot in self.desk.slots.values() for flight in slot.flights]
+        return [call.result for chunk in chunks if chunk.lane is self.calls for call in chunk.extra]
 
     def close(self) -> None:
         """End the workers, and what still waits for them with `PoolClosed`; idempotent."""
@@ -393,8 +385,7 @@ class Engine(Driver):
                 return
             self.closed = True
             # Other threads may be submitting, mapping and waiting right now.
-            error = self.broken or PoolClosed("the pool was closed before this was done")
-            self._break(error)
+            self._break(error := self.broken or PoolClosed("the pool was closed before this was done"))
             for result in self._gathering.values():
                 result.settle(failed(error), 0)
             self.desk.slots.clear()
