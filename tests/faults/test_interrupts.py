@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -102,8 +104,13 @@ def test_ctrl_c_before_the_first_result_leaves_nothing(start_script, wait_until)
         script = start_script(text)
         script.line()
         time.sleep(moments.uniform(0.0, 0.2))
-        script.process.send_signal(signal.SIGINT)
+        for _ in range(3):
+            # Python itself drops an interrupt that strikes in a callback of its import machinery, and says so.
+            script.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                script.process.wait(5)
+                break
         code, _, err = script.finish(10)
         assert code in (1, -signal.SIGINT)
-        assert err.count("KeyboardInterrupt") <= 2
+        assert err.count("KeyboardInterrupt") - err.count("Exception ignored") <= 2
         wait_until(partial(gone, script), 3)

@@ -47,8 +47,9 @@ def test_ten_thousand_small_maps_leave_memory_and_descriptors_flat() -> None:
             assert next(pool.imap(abs, itertools.count(-number))) == number
         # Segments for results come as they are needed; a leak in any of these calls would show a thousand times.
         assert len(open_descriptors()) <= len(descriptors) + 8, open_descriptors().values()
-        # How far an endless input is read ahead depends on the load, and so does the memory that stays with malloc.
-        assert resident_kilobytes() - before < 8192
+        # How far an endless input is read ahead depends on the load, and so does the memory that stays with malloc;
+        # two kilobytes lost by each of the maps would show.
+        assert resident_kilobytes() - before < 16384
         assert [worker.pid for worker in pool.workers()] == workers
         for pid, at_first in zip(workers, before_workers, strict=True):
             assert resident_kilobytes(pid) - at_first < 8192
