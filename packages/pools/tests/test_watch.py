@@ -10,7 +10,7 @@ from anypool import _watch
 from anypool._watch import Watch
 
 SHORT, LONG = 0.00005, 0.5
-YIELD, SHARED = 0.000001, 0.0001
+YIELD, PARTNER, STRANGER = 0.000001, 0.00002, 0.003
 
 
 class World:
@@ -78,12 +78,19 @@ def test_after_a_long_wait_the_next_one_sleeps_at_once(world: World) -> None:
     assert world.wait(LONG) == (False, True)
 
 
-def test_on_a_core_that_others_want_it_stops_looking_for_a_while(world: World) -> None:
+def test_who_is_waited_for_may_share_the_core(world: World) -> None:
     world.wait(SHORT)
-    world.yield_takes = SHARED
-    assert world.wait(2 * SHORT) == (True, True)
+    world.yield_takes = PARTNER
+    for _ in range(10):
+        assert world.wait(SHORT) == (True, False)
+
+
+def test_what_a_stranger_took_is_made_good_by_waits_without_looking(world: World) -> None:
+    world.wait(SHORT)
+    world.yield_takes = STRANGER
+    assert world.wait(STRANGER + SHORT) == (True, True)
     world.yield_takes = YIELD
-    assert world.wait(SHORT) == (False, True)
-    for _ in range(100):
-        world.wait(SHORT)
-    assert world.wait(SHORT) == (True, False)
+    slept = 0
+    while world.wait(SHORT) == (False, True):
+        slept += 1
+    assert 50 < slept < 100
