@@ -57,6 +57,13 @@ def links() -> list[str]:
     return found
 
 
+def settled(owner: Any) -> bool:
+    """Whether the agent has what it imports once the first worker is there; costs a worker."""
+    line = owner.spawn(99, len(owner.lines) + 1)
+    line.do("import sys; tell({'dataclasses', 'multiprocessing.process'} <= sys.modules.keys())")
+    return bool(line.answer() == "True")
+
+
 def first_line(process: subprocess.Popen[str]) -> Any:
     assert process.stdout is not None
     return json.loads(process.stdout.readline())
@@ -226,6 +233,12 @@ def test_another_worker_takes_milliseconds() -> None:
             owner.spawn(slot).ask("tell(1)")
             times.append(time.perf_counter() - start)
         assert sorted(times)[5] < 0.02
+
+
+def test_later_workers_find_imported_what_most_modules_import() -> None:
+    with owning() as owner:
+        assert not settled(owner)
+        wait_until(lambda: settled(owner))
 
 
 def test_pools_of_a_process_share_an_agent_that_ends_with_the_last() -> None:
@@ -476,6 +489,7 @@ def test_an_idle_agent_sleeps() -> None:
     with owning() as owner:
         line = owner.spawn()
         line.ask("tell(1)")
+        wait_until(lambda: settled(owner))
         status = Path(f"/proc/{owner.agent()}/status")
 
         def switches() -> int:

@@ -27,6 +27,10 @@ __all__: list[str] = []
 _OUTPUT_READ = 64 << 10
 _MOST_READS = 16
 _END_WITHIN = 5.0
+# What nearly every module of a user imports, and what passing on a manager's key takes: 25 ms in all. The first workers
+# are not kept waiting for it; later ones, and those of nested pools, have it.
+_COMMON = ("typing", "dataclasses", "logging", "multiprocessing.process")
+_COMMON_AFTER = 0.2
 
 
 class Agent:
@@ -121,6 +125,8 @@ class Agent:
         its_door.close()
         close_all(pipes[1::2])
         self._adopt(worker, pipes[0], pipes[2])
+        if self._numbers == 1:
+            self.loop.after(_COMMON_AFTER, _import_common)
         return worker
 
     @staticmethod
@@ -257,6 +263,15 @@ class Agent:
 
     def _give_up(self) -> None:
         self._over = True
+
+
+def _import_common() -> None:
+    try:
+        for name in _COMMON:
+            __import__(name)
+    except Exception:  # noqa: BLE001 - a worker that needs it will tell what is wrong with it
+        return
+    gc.freeze()
 
 
 def _raise_file_limit() -> tuple[int, int] | None:
