@@ -1,7 +1,8 @@
 """What a type checker infers from the public API: checked by mypy and pyright, never run."""
 
 from collections.abc import Awaitable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, as_completed, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_type
 
@@ -11,6 +12,7 @@ from anypool import (
     Asmap,
     Imap,
     Ismap,
+    Launcher,
     Map,
     Pool,
     PoolClosed,
@@ -176,3 +178,19 @@ def errors() -> None:
     late: list[TimeoutError] = [TaskTimeout("too late")]
     remote: list[Exception] = [RemoteError("ValueError: 1")]
     print(own, lost, late, remote)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Launcher):
+    name = "mine"
+    prefix: str = "mine"
+
+    def launch(self) -> Executor:
+        return ThreadPoolExecutor(self.size, self.prefix)
+
+
+def a_launcher_of_ones_own() -> None:
+    mine = Mine(workers=2, prefix="here")
+    assert_type(mine.workers, int | None)
+    assert_type(replace(mine, workers=3), Mine)
+    assert_type(get_pool(mine).map(double, xs), list[int])

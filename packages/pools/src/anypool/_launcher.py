@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from anypool._crew import Crew
 from anypool._options import whole
+from anypool._recipe import field_names, recipe
 
 __all__: list[str] = []
 
@@ -23,7 +23,7 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@recipe
 class Launcher:
     """What to start, as a picklable recipe: frozen, without live resources. Subclasses have a `name` and `launch()`.
 
@@ -53,13 +53,13 @@ class Launcher:
     @classmethod
     def option_names(cls) -> list[str]:
         """What `get_pool` accepts for this launcher."""
-        return [field.name for field in fields(cls)]
+        return list(field_names(cls))
 
     def __str__(self) -> str:
         return self.name if self.workers is None else f"{self.name}:{self.workers}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@recipe
 class WorkerOptions:
     """What every worker starts with.
 
@@ -78,7 +78,7 @@ class WorkerOptions:
             raise TypeError(f"initargs is a tuple of arguments, got {self.initargs!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@recipe
 class ProcessOptions(WorkerOptions):
     """What worker processes have beyond that.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import threading
 import time
@@ -167,7 +166,9 @@ class Pool(Maps):
 
     def resize(self, workers: int) -> None:
         """Have so many workers from now on, at least 1; one that is busy ends after its chunk. Serial stays one."""
-        launcher = dataclasses.replace(self.launcher, workers=whole("workers", workers, 1))
+        from dataclasses import replace
+
+        launcher = replace(self.launcher, workers=whole("workers", workers, 1))
         self._check_open()
         self.launcher, self._size = launcher, launcher.size
         if self._made is not None:

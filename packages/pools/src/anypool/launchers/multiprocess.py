@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing import context as standard
 from multiprocessing import process as standard_process
@@ -22,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from anypool._errors import LauncherUnavailable, Unserializable, WorkerLost
 from anypool._launcher import Launcher, ProcessOptions
+from anypool._recipe import recipe
 from anypool_serialize import dumps, initialize, loads
 
 __all__ = ["Multiprocess"]
@@ -38,7 +38,7 @@ _running = False
 _told: Any = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@recipe
 class Multiprocess(ProcessOptions, Launcher):
     """`start_method`: spawn, forkserver or fork, as in the standard library. Workers start with the first tasks.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from anypool._launcher import Launcher, ProcessOptions
 from anypool._options import whole
+from anypool._recipe import recipe
 
 if TYPE_CHECKING:
     from anypool._channels import ProcessCrew
@@ -18,7 +18,7 @@ __all__ = ["Process"]
 _LEAST_MEMORY = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@recipe
 class Process(ProcessOptions, Launcher):
     """Worker processes; the second one costs milliseconds. The caller's main module is never imported again.
 

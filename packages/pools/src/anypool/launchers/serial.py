@@ -6,18 +6,18 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from anypool._crew import Crew, Event, Replied, WorkerInfo
 from anypool._errors import WorkerLost
 from anypool._launcher import Launcher, WorkerOptions
 from anypool._local import SerialCrew, ThreadCrew
+from anypool._recipe import recipe
 
 __all__ = ["Serial"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@recipe
 class Serial(WorkerOptions, Launcher):
     """The caller does everything itself; `imap` computes each item when it is asked for.
 

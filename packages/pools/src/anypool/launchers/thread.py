@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from anypool._launcher import Launcher, WorkerOptions
 from anypool._local import ThreadCrew
+from anypool._recipe import recipe
 
 __all__ = ["Thread"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@recipe
 class Thread(WorkerOptions, Launcher):
     """Threads of this process.
 
