@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypool import Result, WorkerLost
+from anypool import Result, WorkerLost, _calls
 from anypool._calls import Call, Calls
 from anypool._chunk import Body, Calling, Direct, Mode
 from anypool._desk import Desk
+from anypool._result import settle
 from anypool._slot import Cause, Flight
 
 EXAMPLES = settings(max_examples=200, deadline=None)
@@ -36,9 +39,24 @@ class Answer(Result[Any]):
         self.told: list[Any] = []
 
     def settle(self, outcomes: Any, at: int) -> None:
+        self.hear(outcomes, at)
+        super().settle(outcomes, at)
+
+    def hear(self, outcomes: Any, at: int) -> None:
         values, errors = outcomes.decode()
         self.told.append(errors.get(at, values[at]))
-        super().settle(outcomes, at)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _answers_of_a_chunk_hear_what_they_are_told() -> Iterator[None]:
+    def settle_and_tell(answers: list[Answer], outcomes: Any) -> None:
+        for at, answer in enumerate(answers):
+            answer.hear(outcomes, at)
+        settle(answers, outcomes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_calls, "settle", settle_and_tell)
+        yield
 
 
 class Rig:

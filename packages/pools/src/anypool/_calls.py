@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
 from anypool._packing import DROPPED_BODY, pack_plain
+from anypool._result import Result, settle
 from anypool._sizing import BYTES, Sizer
 from anypool._slot import Slot
-
-if TYPE_CHECKING:
-    from anypool._result import Result
 
 __all__: list[str] = []
 
@@ -86,13 +84,14 @@ class Calls:
 
     def _join(self, calls: list[Call], limit: int) -> int:
         """Add what may share the first call's chunk; return the bytes of all."""
-        first = calls[0]
-        key, mode, size = first.body.key, first.mode, first.size
-        while self._waiting and len(calls) < limit:
-            call = self._waiting[0]
-            if call.mode is not mode or call.size > _ALONE_BYTES or call.body.key != key or size + call.size > BYTES:
+        waiting = self._waiting
+        body, mode, size = calls[0].body, calls[0].mode, calls[0].size
+        while waiting and len(calls) < limit:
+            call = waiting[0]
+            same = call.mode is mode and (call.body is body or call.body.key == body.key)
+            if not same or call.size > _ALONE_BYTES or size + call.size > BYTES:
                 break
-            self._waiting.popleft()
+            waiting.popleft()
             if call.result.begin():
                 calls.append(call)
                 size += call.size
@@ -134,8 +133,7 @@ class Calls:
         for at in range(chunk.first + offset, chunk.first + offset + outcomes.count) if self._charges else ():
             self._charges.pop((at, True), None)
             self._charges.pop((at, False), None)
-        for at in range(outcomes.count):
-            calls[start + at].result.settle(outcomes, at)
+        settle([call.result for call in calls[start : start + outcomes.count]], outcomes)
 
     def give_back(self, chunk: Chunk) -> None:
         """Run these calls again, before those not begun yet; those stopped meanwhile are left out."""

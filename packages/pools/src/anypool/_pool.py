@@ -250,12 +250,17 @@ class Pool(Maps):
             raise PoolClosed(f"{self.launcher.name} pool is {self._state}; restart() or clear() opens it again")
 
     def _engine(self, timeout: float | None = None) -> Engine:
-        if self._state != "open":
-            self._check_open()
+        engine = self._made
+        if engine is not None and self._state == "open" and not self._used and engine.owner == os.getpid():
+            return engine
+        return self._wake(timeout)
+
+    def _wake(self, timeout: float | None) -> Engine:
+        self._check_open()
         if self.launcher.name == "serial":
             return Engine(self._here().crew(aside=timeout is not None))
-        engine = self._made
-        if engine is None or engine.owner != os.getpid():
+        engine = self._live()
+        if engine is None:
             with self._lock:
                 engine = self._live()
                 if engine is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
@@ -19,9 +20,18 @@ __all__: list[str] = []
 
 T = TypeVar("T")
 
-_making = threading.Lock()
-_CANCELLED = ("CANCELLED", "CANCELLED_AND_NOTIFIED")
-_ENDED = ("FINISHED", *_CANCELLED)
+# Reentrant, since the collector may run a `__del__` that asks for a result while it is held.
+_making = threading.RLock()
+_CANCELLED = frozenset({"CANCELLED", "CANCELLED_AND_NOTIFIED"})
+_ENDED = _CANCELLED | {"FINISHED"}
+
+
+def _renew() -> None:
+    global _making
+    _making = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 class Owner(Protocol):
@@ -127,19 +137,14 @@ class Result(Future[T], Generic[T]):
 
     def settle(self, outcomes: Outcomes, at: int) -> None:
         """Take outcome number `at`; called once, by the engine."""
-        if self._state in _ENDED:
-            return
-        self._outcomes, self._at = outcomes, at
-        with _making:
-            condition = self._lazy_condition
-            if condition is None:
-                self._state = "FINISHED"
-                return
+        settle([self], outcomes, at)
+
+    def _tell(self, condition: threading.Condition, failed: bool) -> None:
         # Whoever holds the condition may be counting the results that are done, to be told of the others.
         with condition:
             self._state = "FINISHED"
             for waiter in self._waiters:
-                (waiter.add_exception if at in outcomes.errors else waiter.add_result)(self)
+                (waiter.add_exception if failed else waiter.add_result)(self)
             condition.notify_all()
         if self._done_callbacks:
             helper.call(self._invoke_callbacks)  # type: ignore[attr-defined]
@@ -229,3 +234,19 @@ class Result(Future[T], Generic[T]):
         import asyncio
 
         return asyncio.wrap_future(self).__await__()
+
+
+def settle(results: Iterable[Result[Any]], outcomes: Outcomes, first: int = 0) -> None:
+    """Give results their outcomes, from number `first` on; called once, by the engine."""
+    observed: list[tuple[Result[Any], threading.Condition]] = []
+    with _making:
+        for at, result in enumerate(results, first):
+            if result._state in _ENDED:  # noqa: SLF001 - our own, in a loop that 10,000 calls go through
+                continue
+            result._outcomes, result._at = outcomes, at  # noqa: SLF001
+            if result._lazy_condition is None:  # noqa: SLF001
+                result._state = "FINISHED"  # noqa: SLF001
+            else:
+                observed.append((result, result._lazy_condition))  # noqa: SLF001
+    for result, condition in observed:
+        result._tell(condition, result._at in outcomes.errors)  # noqa: SLF001

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
 
+_MAIN = frozenset({"__main__", "__mp_main__"})
 _by_value: set[str] = set()
 # name -> (id of the module object, whether an import finds it again): asking the finders costs 50 to 200 µs.
 _importable: dict[str, tuple[int, bool]] = {}
@@ -55,14 +56,13 @@ def by_reference(obj: object) -> bool:
     """Whether importing `obj.__module__` and following `obj.__qualname__` leads to this very object."""
     name = getattr(obj, "__qualname__", None)
     module_name = getattr(obj, "__module__", None)
-    if type(name) is not str or type(module_name) is not str:
+    if type(name) is not str or type(module_name) is not str or not importable(module_name):
         return False
-    module = sys.modules.get(module_name)
-    if module is None or not importable(module_name):
-        return False
-    found: object = module
     try:
-        for part in name.split(".") if "." in name else (name,):
+        found: object = sys.modules[module_name]
+        if "." not in name:
+            return getattr(found, name) is obj
+        for part in name.split("."):
             found = getattr(found, part)
     except Exception:  # noqa: BLE001  a module may have a __getattr__ of its own
         return False
@@ -71,9 +71,7 @@ def by_reference(obj: object) -> bool:
 
 def importable(name: str) -> bool:
     """Whether another interpreter with this `sys.path` gets the same module for `name`."""
-    if name in ("__main__", "__mp_main__"):
-        return False
-    if _by_value and _registered(name):
+    if name in _MAIN or (_by_value and _registered(name)):
         return False
     module = sys.modules.get(name)
     cached = _importable.get(name)
