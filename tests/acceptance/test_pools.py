@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from anypool import PoolClosed, Result, get_pool
+from anypool import PoolClosed, Result, get_pool, usable_cpus
 
 mark = threading.local()
 
@@ -237,3 +237,15 @@ def test_a_pool_that_is_forgotten_ends_its_workers(launcher: str) -> None:
     with contextlib.suppress(PoolClosed):
         pool.map(abs, range(5))
     del pool
+
+
+@pytest.mark.parametrize("text, shown", [("process:2", "process:2"), ("thread", f"thread:{usable_cpus()}")])
+def test_a_pools_plan_prints_as_what_get_pool_takes(text: str, shown: str) -> None:
+    with get_pool(text) as pool:
+        assert str(pool.plan) == shown
+        pool.resize(3)
+        assert str(pool.plan) == text.partition(":")[0] + ":3"
+
+
+def test_a_serial_pools_plan_has_no_number() -> None:
+    assert str(get_pool("serial:4").plan) == "serial"

@@ -27,6 +27,7 @@ from anypool import (
     Unserializable,
     WorkerLost,
     get_pool,
+    rng,
 )
 
 
@@ -159,6 +160,11 @@ def ways_to_make_one() -> None:
         assert_type(pool.submit(double, 1).get(), int)
     everywhere: list[Pool] = [ProcessPool(4), ProcessPool(nodes=4), ThreadPool(ncpus=2), SerialPool()]
     assert_type([pool.pipe(double, 1) for pool in everywhere], list[int])
+
+
+def seeds(pool: Pool) -> None:
+    assert_type(pool.map(lambda _: rng().random(), xs, seed=1), list[float])
+    assert_type(pool.plan, Launcher)
 
 
 def stand_alone_maps() -> None:

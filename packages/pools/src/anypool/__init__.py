@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from anypool._names import ProcessPool, SerialPool, ThreadPool
     from anypool._pool import Pool
     from anypool._result import Result
+    from anypool._seeding import rng
     from anypool._select import get_pool
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ _PLACES = {
     "_names": ["ProcessPool", "SerialPool", "ThreadPool"],
     "_pool": ["Pool"],
     "_result": ["Result"],
+    "_seeding": ["rng"],
     "_select": ["get_pool"],
 }  # fmt: skip
 _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
@@ -71,6 +73,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerLost",
     "get_pool",
+    "rng",
     "usable_cpus",
 ]
 

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from enum import IntEnum
     from typing import Any, NamedTuple, Protocol
 
+    from anypool._seeding import Seeding
+
     class Calling(NamedTuple):
         """What is called for each item, in the form that crosses to the worker."""
 
         function: Callable[..., Any]
         kwargs: dict[str, Any] | None = None
         retry_on: tuple[type[BaseException], ...] = ()
+        seeding: Seeding | None = None
 
 else:
-    Calling = namedtuple("Calling", ("function", "kwargs", "retry_on"), defaults=(None, ()))
+    Calling = namedtuple("Calling", ("function", "kwargs", "retry_on", "seeding"), defaults=(None, (), None))
     IntEnum = Protocol = object
 
 __all__: list[str] = []

@@ -20,7 +20,10 @@ class _CommonOptions(TypedDict, total=False):
     `retries`: how often an item may run again; by default twice after a lost worker, never after an exception; 0
     promises at most once. `retry_on`: exception classes to retry; any `Exception` if `retries` is given alone, once if
     `retry_on` is. `on_error="return"` puts an exception in its item's place. `buffersize`: items read ahead of the
-    consumer. `strict`: iterables of different length are a `ValueError`. `progress`: a bar on stderr.
+    consumer. `strict`: iterables of different length are a `ValueError`. `progress`: a bar on stderr. `seed`: a whole
+    number that gives each item random streams of its own, the same whatever the launcher, the order and the chunks:
+    `anypool.rng()`, and for tasks in a main thread, as on every launcher but `thread`, `random` and `numpy.random` too;
+    costs about 25 us an item, 130 once numpy is imported.
     """
 
     chunksize: int | None
@@ -31,6 +34,7 @@ class _CommonOptions(TypedDict, total=False):
     buffersize: int | None
     strict: bool
     progress: bool
+    seed: int | None
 
 
 class MapOptions(_CommonOptions, total=False):
@@ -77,6 +81,7 @@ class Options:
         self.buffersize = _count("buffersize", given.get("buffersize"), 1)
         self.strict = _flag("strict", given.get("strict", False))
         self.progress = _flag("progress", given.get("progress", False))
+        self.seed = None if (seed := given.get("seed")) is None else whole("seed", seed, None)
         self.on_error = given.get("on_error", "raise")
         if self.on_error not in ("raise", "return"):
             raise ValueError(f"on_error is 'raise' or 'return', got {self.on_error!r}")
@@ -106,7 +111,7 @@ def _refuse_unknown(method: str, given: dict[str, Any], known: frozenset[str]) -
     raise TypeError(f"{method}() got an unknown option {name!r}; it has {', '.join(sorted(known))}{hint}")
 
 
-def whole(name: str, value: object, least: int, where: str = "") -> int:
+def whole(name: str, value: object, least: int | None, where: str = "") -> int:
     """`value` as an int, numpy's included; `TypeError` for anything else, `ValueError` below `least`."""
     try:
         if isinstance(value, bool):
@@ -114,7 +119,7 @@ def whole(name: str, value: object, least: int, where: str = "") -> int:
         number = operator.index(value)  # type: ignore[arg-type]  # what has no index is refused
     except TypeError:
         raise TypeError(f"{name} is a whole number or None, got {value!r}") from None
-    if number < least:
+    if least is not None and number < least:
         raise ValueError(f"{name} must be at least {least}{where}, got {number}")
     return number
 

@@ -107,10 +107,10 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     What workers forget when the map ends is named by a number: to hash it would take longer than to send it.
     """
     function = calling.function
-    bare = not calling.kwargs and not calling.retry_on
+    bare = not calling.kwargs and not calling.retry_on and calling.seeding is None
     if bare and (known := named_body(function)) is not None:
         return known
-    frames = _frames(tuple(calling), ("f", "kwargs", "retry_on"))
+    frames = _frames(tuple(calling), ("f", "kwargs", "retry_on", "seeding"))
     parcel = place(frames)
     digest = NO_DIGEST
     if parcel.size > DROPPED_BODY:

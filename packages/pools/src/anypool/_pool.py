@@ -207,6 +207,13 @@ class Pool(Maps):
             self._size = self.launcher.size
         return self._size
 
+    @property
+    def plan(self) -> Launcher:
+        """Where it runs, with the number of workers that it has: prints as the text that `get_pool` takes."""
+        from dataclasses import replace
+
+        return replace(self.launcher, workers=None if self.launcher.name == "serial" else len(self))
+
     def workers(self) -> list[WorkerInfo]:
         """Each worker: name, host, pid, tasks done, busy seconds, state. Empty while there are none."""
         if self._caller is not None:

@@ -38,6 +38,8 @@ _MOST_BODY_BYTES = 64 << 20
 def call_each(calling: Calling, mode: int, items: Any) -> Iterator[Any]:
     """An iterator that makes one call per step, and goes on after one that raised."""
     function = partial(calling.function, **calling.kwargs) if calling.kwargs else calling.function
+    if calling.seeding is not None:
+        function = calling.seeding.around(function)
     if mode == Mode.MAP:
         return map(function, *items)
     if mode == Mode.STAR:
@@ -121,7 +123,7 @@ class Server:
         except Exception as error:  # noqa: BLE001 - what can't be loaded here is every item's outcome
             yield self._pack(message, [None] * message.count, dict.fromkeys(range(message.count), error), 0.0)
             return
-        if message.count == 1 and mode != Mode.MAP and not (careful or calling.kwargs or calling.retry_on):
+        if message.count == 1 and mode != Mode.MAP and not (careful or any(calling[1:])):
             yield self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
             return
         if not careful:

@@ -42,8 +42,11 @@ class Cut(NamedTuple):
 class Input:
     """The user's iterables, read only by the thread whose turn it is; remembers where they ended and how."""
 
+    numbered = False
+
     def __init__(self, mode: Mode, iterables: tuple[Iterable[Any], ...], strict: bool) -> None:
         self.mode = mode
+        self._count = 0
         self._sequence: Any = None
         self._at = 0
         if len(iterables) > 1:
@@ -79,6 +82,21 @@ class Input:
         if self.mode is Mode.STAR:
             return len(rows), _arguments(rows)
         return len(rows), list(zip(*rows, strict=True)) if self._transposed and rows else [rows]
+
+
+class Numbered(Input):
+    """The same with each item's index before its arguments."""
+
+    numbered = True
+
+    def read(self, count: int) -> tuple[int, Any]:
+        """As for `Input`; the indices are as many as have been read."""
+        first = self._count
+        got, payload = super().read(count)
+        self._count += got
+        if self.mode is not Mode.STAR:
+            return got, [range(first, first + got), *payload]
+        return got, [row if type(row) is NoArguments else (at, *row) for at, row in enumerate(payload, first)]
 
 
 class Stream:
@@ -306,6 +324,7 @@ class Stream:
         row = payload[0] if self.job.mode is Mode.STAR else tuple(column[0] for column in payload)
         if type(row) is NoArguments:
             return row.error
+        row = row[1:] if self.source.numbered else row
         one = f"item {index}"
         names = (one,) if len(row) == 1 else tuple(f"{one}, argument {at}" for at in range(len(row)))
         try:

@@ -6,7 +6,7 @@ import contextvars
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anypool._calls import Call
 from anypool._chunk import Calling, Job, Mode, Packed, failed
@@ -15,7 +15,10 @@ from anypool._iterate import Batches, Items
 from anypool._options import Options
 from anypool._result import Result
 from anypool._sizing import Sizer
-from anypool._stream import Input, Stream
+from anypool._stream import Input, Numbered, Stream
+
+if TYPE_CHECKING:
+    from anypool._seeding import Seeding
 
 __all__: list[str] = []
 
@@ -42,12 +45,12 @@ def open_stream(
     crew = engine.crew
     _check_iterables(iterables)
     length = _shortest(iterables)
-    source = Input(mode, iterables, options.strict)
+    source = (Input if options.seed is None else Numbered)(mode, iterables, options.strict)
     careful = options.timeout is not None or options.lost_retries == 0
     fixed = options.chunksize
     if (crew.runs_here and options.lazy) or (careful and not crew.reports_items):
         fixed = 1
-    body = crew.body(Calling(f, options.kwargs, options.retry_on))
+    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options)))
     job = Job(
         next(_numbers),
         mode,
@@ -77,6 +80,15 @@ def open_stream(
         engine.end(stream, kill=False)
         raise
     return stream
+
+
+def _seeding(options: Options) -> Seeding | None:
+    if options.seed is None:
+        return None
+    # Not at the top: its imports take a twentieth of the start of a pool.
+    from anypool._seeding import Seeding
+
+    return Seeding(options.seed)
 
 
 def _check_iterables(iterables: tuple[Any, ...]) -> None:

@@ -150,6 +150,8 @@ def _begin(setup: bytes, key: bytes, told: Any) -> None:
     # Before the standard way to end a process waits for its children, which are the workers of pools that tasks opened.
     importlib.import_module("multiprocess.util").Finalize(None, _finish_pools, exitpriority=100)
     signal.signal(signal.SIGINT, _interrupted)
+    if (legacy := sys.modules.get("numpy.random")) is not None:
+        legacy.seed()  # Forked workers would all draw the numbers that the owner draws next.
     try:
         initializer, initargs, env, folder = loads(setup)
         os.environ.update(env)
