@@ -15,6 +15,9 @@ from anypool._agents import Control, open_control
 from anypool._wire import Kind, Message, control
 
 LIMIT = 10.0
+HERE = Path(__file__).parent
+# Holds the interpreter's lock until the process is killed.
+HOLD = "import ctypes; ctypes.PyDLL(None).sleep(600)"
 
 
 def wait_until(condition: Callable[[], object], limit: float = LIMIT) -> float:
