@@ -14,7 +14,7 @@ from anypool._chunk import Body, Calling, Direct, Job, Mode
 from anypool._desk import Desk
 from anypool._sizing import Sizer
 from anypool._slot import Cause, Flight
-from anypool._stream import Input, Stream, reference
+from anypool._stream import Input, Stream
 
 CRASH = Cause("killed", own=True, worker="w", host="h")
 
@@ -75,7 +75,7 @@ class Rig:
             job,
             Input(Mode.MAP, (iter(range(count)),), strict=False),
             Sizer(fixed, None),
-            reference,
+            lambda payload: (payload, 0),
             ordered=ordered,
             halt=halt,
             error_retries=error_retries,

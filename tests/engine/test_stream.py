@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from anypool import Unserializable
 from anypool._chunk import Body, Calling, Direct, Job, Mode
 from anypool._sizing import Sizer
-from anypool._stream import Input, Stream, reference
+from anypool._stream import Input, Stream
 
 EXAMPLES = settings(max_examples=150, deadline=None)
 
 
 def stream_over(
-    *columns: Any, mode: Mode = Mode.MAP, strict: bool = False, pack: Any = reference, chunksize: int | None = None,
+    *columns: Any, mode: Mode = Mode.MAP, strict: bool = False, pack: Any = lambda payload: (payload, 0),
+    chunksize: int | None = None,
     ordered: bool = True, halt: bool = False,
 ) -> Stream:  # fmt: skip
     job = Job(1, mode, Body(Calling(abs)))

@@ -6,8 +6,10 @@ import os
 import sys
 import time
 
+from anypool import _agents
 
-def main(reader: int, writer: int, door: int) -> None:
+
+def main(reader: int, writer: int) -> None:
     """Execute each line; `tell(text)` answers."""
 
     def tell(value: object) -> None:
@@ -20,7 +22,7 @@ def main(reader: int, writer: int, door: int) -> None:
         "time": time,
         "reader": reader,
         "writer": writer,
-        "door": door,
+        "door": _agents._door,
     }
     with open(reader, encoding="utf-8", closefd=False) as tasks:
         for line in tasks:

@@ -81,7 +81,8 @@ def test_a_worker_has_no_descriptors_but_its_own() -> None:
         for line in lines:
             line.ask("tell(1)")
         held = lines[2].ask(
-            "fds = set(map(int, os.listdir('/proc/self/fd')))\ntell(sorted(fds - {0, 1, 2, reader, writer, door}))"
+            "fds = set(map(int, os.listdir('/proc/self/fd')))\n"
+            "tell(sorted(fds - {0, 1, 2, reader, writer, door.fileno()}))"
         )
         # The listing itself takes one.
         assert len(json.loads(held)) == 1

@@ -32,20 +32,20 @@ class ExecutorCrew:
     """Virtual slots over an executor made by `launch`; when it breaks, it is made anew.
 
     A running call can't be ended: a slot whose task is given up comes back when its future ends, and what else it runs
-    is waited for. Nor can it be told
-    which worker broke an executor, so a chunk is blamed only if it was alone. An executor may offer more than the
-    standard asks: `kill_workers()` ends them and returns when they are gone, `resize(workers)`, and
-    `submit_watched(prepare, *args)`, which calls what `prepare(*args)` returns on a worker, and then tells by
-    `begun(future)` since when (monotonic) that has been running.
+    is waited for. Nor can it be told which worker broke an executor, so a chunk is blamed only if it was alone. An
+    executor may offer more than the standard asks: `kill_workers()` ends them and returns when they are gone,
+    `resize(workers)`, and `submit_watched(prepare, *args)`, which calls what `prepare(*args)` returns on a worker, and
+    then tells by `begun(future)` since when (monotonic) that has been running.
     """
 
     polled = False
     runs_here = False
     reports_items = False
     greets = False
+    keeps_context = False
 
     def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
-        self.kind = kind
+        self._kind = kind
         self._executor, self._launch, self._workers = executor, launch, workers
         self._breaks = 0
         self._warm = self._closed = False
@@ -243,7 +243,7 @@ class ExecutorCrew:
 
     def _give_up(self, error: BaseException, losses: list[Event]) -> None:
         text = words(error)
-        failure = WorkerLost(f"launcher {self.kind!r} broke {self._breaks} times in a row: {text}", cause=text)
+        failure = WorkerLost(f"launcher {self._kind!r} broke {self._breaks} times in a row: {text}", cause=text)
         if getattr(error, "cause", "") == "initializer":
             failure = WorkerLost(str(error), cause="initializer")
         failure.__cause__ = error
@@ -251,7 +251,7 @@ class ExecutorCrew:
         self._deliver([*losses, Failed(failure)])
 
     def _loss(self, slot: int, text: str, own: bool) -> Event:
-        return Lost(slot, Cause(text, own=own, worker=f"{self.kind}-{slot}", host=os.uname().nodename))
+        return Lost(slot, Cause(text, own=own, worker=f"{self._kind}-{slot}", host=os.uname().nodename))
 
     def recall(self, slot: int) -> list[int]:
         """Nothing waits for one worker only: the executor gives what it has queued to whichever is free."""
@@ -361,7 +361,7 @@ class ExecutorCrew:
 
     def identify(self, slot: int) -> tuple[str, str, int]:
         """A standard executor doesn't tell which process runs a call."""
-        return f"{self.kind}-{slot}", os.uname().nodename, 0
+        return f"{self._kind}-{slot}", os.uname().nodename, 0
 
     def close(self) -> None:
         """Shut the executor down; a call that still runs is killed if that can be, else left to it after 10 s."""

@@ -11,9 +11,10 @@ import os
 from _socket import AF_UNIX, CMSG_SPACE, MSG_CMSG_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from anypool import _linux
+from anypool._agents import close_all
 from anypool._birth import MARK, SIGNALS, Birth, Born, keep_only
 from anypool._loop import Loop
-from anypool._session import Session, Worker, close_all, received_descriptors
+from anypool._session import Session, Worker, received_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -298,14 +299,15 @@ def main(door: int, stderr: int, owner: int, entry: str = "anypool._worker") -> 
     __import__(entry)
     os.dup2(stderr, 2)
     os.close(stderr)
-    birth: Birth | None = None
     try:
         agent: Any = Agent(door, owner)
-        gc.disable()
-        gc.freeze()
-        agent.run()
     except ProcessLookupError:
         return
+    birth: Birth | None = None
+    gc.disable()
+    gc.freeze()
+    try:
+        agent.run()
     except Born as born:
         birth = born.birth
     if birth is not None:

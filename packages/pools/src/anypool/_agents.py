@@ -22,7 +22,7 @@ from _socket import (
     socketpair,
 )
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from anypool import _linux
 from anypool._start import spawn
@@ -116,9 +116,9 @@ class _Agent:
         try:
             if self.pidfd < 0:
                 os.kill(pid, signal.SIGKILL)
-            elif not _readable(self.pidfd, _END_LIMIT):
+            elif not readable(self.pidfd, _END_LIMIT):
                 os.kill(pid, signal.SIGKILL)
-                _readable(self.pidfd, _END_LIMIT)
+                readable(self.pidfd, _END_LIMIT)
             reaped, status = os.waitpid(pid, os.WNOHANG if self.pidfd >= 0 else 0)
         except (ChildProcessError, ProcessLookupError):
             return None  # SIGCHLD is ignored, or user code waits for any child.
@@ -146,7 +146,8 @@ def _unavailable(reason: str) -> Exception:
     return LauncherUnavailable(f"launcher 'process' can't run here: {reason}")
 
 
-def _readable(fd: int, seconds: float) -> bool:
+def readable(fd: int, seconds: float) -> bool:
+    """Whether it can be read, or has hung up, within so many seconds."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
@@ -309,7 +310,7 @@ class Control:
             if sent == len(data):
                 self._queue.popleft()
             self._torn = False
-            _close_all(fds)
+            close_all(fds)
         return True
 
     def receive(self) -> list[Message]:
@@ -364,7 +365,7 @@ class Control:
 
     def _drop_queue(self) -> None:
         while self._queue:
-            _close_all(self._queue.popleft()[1])
+            close_all(self._queue.popleft()[1])
 
     def abandon(self) -> None:
         """Close the descriptors and nothing else."""
@@ -372,7 +373,8 @@ class Control:
         self._socket.close()
 
 
-def _close_all(fds: list[int]) -> None:
+def close_all(fds: Iterable[int]) -> None:
+    """Close descriptors that nobody will use."""
     for fd in fds:
         os.close(fd)
 

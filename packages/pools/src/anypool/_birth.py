@@ -60,7 +60,7 @@ class Birth:
         try:
             self._settle()
             worker = __import__(entry, fromlist=["main"])
-            code = _run(lambda: worker.main(self.reader, self.writer, self.door))
+            code = _run(lambda: worker.main(self.reader, self.writer))
         except BaseException:  # noqa: BLE001 - whatever it is, the frames below are the agent's
             _show_exception()
         finally:

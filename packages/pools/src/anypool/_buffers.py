@@ -6,12 +6,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from errno import EMFILE, ENFILE
 
 from anypool._packing import Parcel, inline
-from anypool._segments import Arena, Mappings, Sealed, SegmentLost
+from anypool._segments import ARENA, SEGMENT, Arena, Mappings, Sealed, SegmentLost
 from anypool._wire import Buffer, Message, Ref
-from anypool._worker import ARENA, SEGMENT
 from anypool_serialize import Frames
 
 __all__: list[str] = []
@@ -36,11 +36,6 @@ class Buffers:
     def probe(self) -> Ref | None:
         """A segment that every worker should be able to open."""
         return self._probe.refs[0] if self._probe is not None else None
-
-    @property
-    def refused(self) -> int:
-        """How many parts went through the pipe because there was no room for them."""
-        return self._arena.refused
 
     def place(self, frames: Frames) -> Parcel:
         """Copy what is large into the arena; what has no room there goes inline."""
@@ -83,16 +78,28 @@ class Buffers:
         except SegmentLost as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (EMFILE, ENFILE):
                 raise
-        with self._lock:
-            os.close(self._spare)
-            try:
-                fd = os.open(f"/proc/{ref.pid}/fd/{ref.fd}", os.O_RDONLY | os.O_CLOEXEC)
-                data = bytearray(self.read(ref._replace(fd=fd)))
-                os.close(fd)
-            finally:
-                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        data = self._read_by_the_spare(ref)
         self._unread.append(ref)
         return data
+
+    def _read_by_the_spare(self, ref: Ref) -> bytearray:
+        with self._lock:
+            if self._spare < 0:
+                raise SegmentLost(f"{ref} can't be read: no descriptor is left")
+            spare, self._spare = self._spare, -1
+            os.close(spare)
+            try:
+                fd = os.open(f"/proc/{ref.pid}/fd/{ref.fd}", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    return bytearray(self.read(ref._replace(fd=fd)))
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                raise SegmentLost(f"{ref} can't be read: {error}") from error
+            finally:
+                # Somebody else may have taken the last one meanwhile.
+                with suppress(OSError):
+                    self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def given_back(self) -> list[Ref]:
         """Slots of workers' arenas that nobody uses any more."""
@@ -112,6 +119,8 @@ class Buffers:
         at, end = ref.offset, ref.offset + ref.size
         while at < end:
             parts.append(os.pread(ref.fd, end - at, at))
+            if not parts[-1]:
+                raise SegmentLost(f"{ref} ends before byte {end}")
             at += len(parts[-1])
         return b"".join(parts)
 

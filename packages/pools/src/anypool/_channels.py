@@ -41,12 +41,13 @@ class ProcessCrew(Hearing):
     runs_here = False
     reports_items = True
     greets = True
-    kind = "process"
+    keeps_context = False
 
     def __init__(self, workers: int, setting: Setting) -> None:
+        # First, for it may be refused when nothing is open yet.
+        self._initializer = packed_initializer(setting)
         super().__init__(setting)
         self._workers, self._setting = workers, setting
-        self._initializer = packed_initializer(setting)
         self._by_fd: dict[int, Channel] = {}
         # Channels to close. Whoever adds one has made it unknown here before it asks whether a thread is polling.
         self._left: deque[Channel] = deque()
@@ -72,6 +73,7 @@ class ProcessCrew(Hearing):
 
     def resize(self, workers: int) -> list[int]:
         """Add workers up to so many."""
+        self._workers = workers
         added = []
         while len(self._channels) < workers:
             slot, self._next_slot = self._next_slot, self._next_slot + 1

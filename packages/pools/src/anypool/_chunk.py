@@ -247,7 +247,7 @@ class Lane(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether outcomes are still of use to anybody."""
+        """Whether outcomes are of no use to anybody any more."""
 
     @property
     def queued(self) -> bool:

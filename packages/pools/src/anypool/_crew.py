@@ -12,7 +12,7 @@ __all__: list[str] = []
 
 
 class Replied(NamedTuple):
-    """Outcomes of the next items of a slot's oldest chunk; `last` if it sends no more for this chunk."""
+    """Outcomes of the next items of a slot's chunk `seq`; `last` if it sends no more for this chunk."""
 
     slot: int
     seq: int
@@ -101,14 +101,15 @@ class Crew(Protocol):
     what they have not delivered. `send`, `recall`, `kill`, `renew`, `stop` and `resize` are called with
     the engine's lock held and must not block; `body` and `pack` without it, for they run user code. A crew that
     `runs_here` runs tasks in `poll`, where Ctrl-C is the task's. One that doesn't report items can't be asked for
-    careful chunks. One that `greets` delivers `Ready` for each worker.
+    careful chunks. One that `greets` delivers `Ready` for each worker. One that `keeps_context` runs each chunk in a
+    copy of the caller's context variables.
     """
 
     polled: bool
     runs_here: bool
     reports_items: bool
     greets: bool
-    kind: str
+    keeps_context: bool
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
         """Start the workers; return the slots."""
@@ -161,4 +162,4 @@ class Crew(Protocol):
         """End all workers, idle or not, and wait for that; at most 10 s. Idempotent."""
 
     def desert(self) -> None:
-        """The same without waiting or locking, for finalizers."""
+        """Have them end without waiting for that, for finalizers."""

@@ -35,6 +35,8 @@ class Desk:
         self.depth = DEPTH
         # Chunks that slots have and that have not come back; counted, for every submit asks.
         self.in_flight = 0
+        # Done so far, by whomever.
+        self.tasks, self.busy = 0, 0.0
         self._lanes: deque[Lane] = deque()
         self._seq = 0
         self._quota = quota
@@ -168,6 +170,8 @@ class Desk:
         slot, chunk = self.slots[number], flight.chunk
         slot.tasks += outcomes.count
         slot.busy += outcomes.seconds
+        self.tasks += outcomes.count
+        self.busy += outcomes.seconds
         offset = flight.progress
         flight.progress += outcomes.count
         flight.begun = now

@@ -6,7 +6,9 @@ until they are done or the token is free. While nobody waits the helper drives.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,6 +17,7 @@ from typing import NamedTuple
 
 from anypool._crew import Crew, Event, Guest, Ticket
 from anypool._desk import DEPTH, DEPTH_UNWATCHED, Desk
+from anypool._errors import PoolClosed
 from anypool._gate import current
 from anypool._shield import Section, shield
 
@@ -27,6 +30,8 @@ _LONGEST_WAIT = 1.0
 # Somebody who looks only so many seconds later does not have to be woken.
 _LATE = 0.001
 _NEVER = float("inf")
+
+_drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
 
 
 class _Waiter(NamedTuple):
@@ -51,6 +56,9 @@ class Driver(ABC):
         self._helped = self._asked = False
         self._waiters: list[_Waiter] = []
         self._guard: AbstractContextManager[None] = nullcontext() if crew.runs_here else shield
+        # Whether this is a copy in a forked child: the workers, and all that will come of them, are the parent's.
+        self.forked = False
+        _drivers.add(self)
 
     @abstractmethod
     def _after(self, events: Iterable[Event]) -> None:
@@ -58,10 +66,22 @@ class Driver(ABC):
 
     def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
         """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
+        self.check_here()
         if (gate := current()) is None:
             return self._drive(done, deadline)
         with gate:
             return self._drive(done, deadline)
+
+    def check_here(self) -> None:
+        """Raise `PoolClosed` in a process forked from the one whose pool this is."""
+        if self.forked:
+            raise PoolClosed("this process was forked from the one that has this pool's workers; results arrive there")
+
+    def after_fork(self) -> None:
+        """In a forked child: what other threads of the parent hold is never given back here."""
+        self.section = Section()
+        self._token = threading.Lock()
+        self.forked = not self.crew.runs_here
 
     def _drive(self, done: Callable[[], bool], deadline: float | None) -> bool:
         if not self.crew.polled and (guest := self.crew.lend()) is not None:
@@ -200,3 +220,11 @@ class Driver(ABC):
             if monotonic() + seconds + _LATE < first.until < _NEVER:
                 self._waiters.remove(first)
                 first.ticket.release()
+
+
+def _after_fork() -> None:
+    for driver in list(_drivers):
+        driver.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

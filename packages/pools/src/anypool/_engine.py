@@ -45,7 +45,6 @@ class Engine(Driver):
         # Seconds that an item of each function took in its last map.
         self.paces: dict[object, float] = {}
         self.owner = os.getpid()
-        self.past_tasks = 0
         self.closed = False
         deliver = weakref.WeakMethod(self._deliver)
 
@@ -134,6 +133,8 @@ class Engine(Driver):
 
     def end(self, stream: Stream, kill: bool) -> None:
         """A map is over or given up: withdraw what has not begun; `kill` also what has."""
+        if self.forked:
+            return
         with self.section:
             self._gathering.pop(stream, None)
             self._drop(stream)
@@ -253,6 +254,9 @@ class Engine(Driver):
         if self._false_starts[number] >= _MOST_FALSE_STARTS:
             self._give_up(number, f"{cause.text}\n{cause.stderr}", None)
             return
+        self._renew(number)
+
+    def _renew(self, number: int) -> None:
         try:
             renewed = self.crew.renew(number)
         except Exception as error:  # noqa: BLE001 - no descriptors, no processes, no memory
@@ -294,10 +298,8 @@ class Engine(Driver):
             for slot, flight in desk.assign(monotonic()):
                 self._send(slot.number, flight)
         for slot in desk.used_up():
-            self.crew.renew(slot.number)
-            desk.renewed(slot.number)
+            self._renew(slot.number)
         for slot in desk.left():
-            self.past_tasks += slot.tasks
             self.crew.stop(slot.number)
 
     def _send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
@@ -314,7 +316,7 @@ class Engine(Driver):
             result = self._gathering.pop(stream)
             outcomes = stream.gathered
             assert outcomes is not None
-            if stream.halted:
+            if stream.halted or stream.broken is not None or stream.source.error is not None:
                 outcomes.errors[0] = False
             self._drop(stream)
             result.settle(outcomes, 0)

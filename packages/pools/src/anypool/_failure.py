@@ -1,4 +1,4 @@
-"""An exception on its way home: whole if it survives that, described in any case."""
+"""How an exception comes home: whole if it survives that, described in any case."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-# The module whose frames a reader of the traceback does not want.
-_RUNNER = "anypool._serve"
+# Modules whose frames a reader of the traceback does not want.
+_OURS = ("anypool._serve", "anypool._seeding")
 
 
 class Failure:
-    """An exception on its way home: pickled if it survives that, described in any case."""
+    """What is sent of an exception; `pickled` is None for one that can't be, or must not be raised there."""
 
     __slots__ = ("message", "pickled", "traceback", "type_name")
 
@@ -63,7 +63,7 @@ def describe(error: BaseException) -> Failure:
 def _without_ours(error: BaseException) -> Any:
     # The first frame is `run` above; the reader wants what follows.
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__") == _RUNNER and trace.tb_next is not None:
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS and trace.tb_next is not None:
         trace = trace.tb_next
     return trace
 

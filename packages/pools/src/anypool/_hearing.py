@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
-from anypool._agents import AgentLost
+from anypool._agents import AgentLost, readable
 from anypool._buffers import Buffers
 from anypool._channel import Channel
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
@@ -45,7 +45,12 @@ class Hearing(ABC):
         self._failure: Failed | None = None
         self._buffers = Buffers()
         self._epoll = select.epoll()
-        self._line = Line(self._epoll, setting)
+        try:
+            self._line = Line(self._epoll, setting)
+        except BaseException:
+            self._epoll.close()
+            self._buffers.close()
+            raise
         # A read into fresh memory of this size would cost a mapping and its page faults each time, 14 us.
         self._read_into = [bytearray(_READ)]
         self._read_view = memoryview(self._read_into[0])
@@ -143,7 +148,7 @@ class Hearing(ABC):
         while not channel.ended:
             before = len(events)
             events += self._receive(channel)
-            if len(events) == before and not _readable(channel.reader):
+            if len(events) == before and not readable(channel.reader, 0):
                 break
         return events
 
@@ -181,9 +186,3 @@ class Hearing(ABC):
         failure = WorkerLost(f"the agent was lost, and no other could be started: {error}", cause="agent lost")
         failure.__cause__ = error
         return [Failed(failure)]
-
-
-def _readable(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))

@@ -48,8 +48,10 @@ class Helper:
             return
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="anypool-helper", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="anypool-helper", daemon=True)
+                # If no thread can be had now, perhaps the next time.
+                thread.start()
+                self._thread = thread
 
     def watch(self, engine: Watched) -> None:
         """Look after this engine from now on, for as long as it lives."""

@@ -58,6 +58,7 @@ class Batches:
         self._engine, self._stream = engine, stream
         self._keep_errors, self._closed, self._seen = keep_errors, closed, seen
         self._lock = threading.Lock()
+        self._reader: int | None = None
         self._pieces: deque[Iterator[Any]] = deque()
         self._current: Iterator[Any] = iter(())
         self._over = False
@@ -66,20 +67,30 @@ class Batches:
         return self
 
     def __next__(self) -> Iterator[Any]:
+        self._engine.check_here()
+        if self._reader == threading.get_ident():
+            raise RuntimeError("the input of this map asks for the map's own results, which wait for the input")
         with self._lock:
-            # Two threads may find the chain empty at once; both get the same iterator, or one would lose its rest.
-            if operator.length_hint(self._current):
-                return self._current
-            if not self._pieces:
-                try:
-                    self._fetch()
-                except BaseException:
-                    self._end(kill=True)
-                    raise
-            if not self._pieces:
-                raise StopIteration
-            self._current = self._pieces.popleft()
+            self._reader = threading.get_ident()
+            try:
+                return self._next()
+            finally:
+                self._reader = None
+
+    def _next(self) -> Iterator[Any]:
+        # Two threads may find the chain empty at once; both get the same iterator, or one would lose its rest.
+        if operator.length_hint(self._current):
             return self._current
+        if not self._pieces:
+            try:
+                self._fetch()
+            except BaseException:
+                self._end(kill=True)
+                raise
+        if not self._pieces:
+            raise StopIteration
+        self._current = self._pieces.popleft()
+        return self._current
 
     def _fetch(self) -> None:
         stream, engine = self._stream, self._engine

@@ -31,6 +31,7 @@ class Launcher:
     """
 
     name: ClassVar[str] = ""
+    starts_workers: ClassVar[bool] = True
 
     workers: int | None = None
 
@@ -105,6 +106,8 @@ class ProcessOptions(WorkerOptions):
         for key, value in (self.env or {}).items():
             if not isinstance(key, str) or not isinstance(value, str):  # type: ignore[redundant-expr]
                 raise TypeError(f"env maps strings to strings, got {key!r}: {value!r}")
+            if not key or set(key) & {"=", "\0"} or "\0" in value:
+                raise ValueError(f"env has names without '=', and no null characters, got {key!r}: {value!r}")
 
 
 Launcher.__module__ = "anypool"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from anypool._agents import AgentLost, open_control
 from anypool._channel import Channel
 from anypool._errors import LauncherUnavailable
-from anypool._wire import Kind, Message, Ref, control
+from anypool._wire import IN_BAND, Kind, Message, Ref, control
 from anypool_serialize import Unserializable, dumps
 
 __all__: list[str] = []
@@ -40,7 +40,7 @@ def packed_initializer(setting: Setting) -> list[bytes]:
     if setting.initializer is None:
         return []
     try:
-        return [dumps((setting.initializer, setting.initargs), oob=1 << 62).header]
+        return [dumps((setting.initializer, setting.initargs), oob=IN_BAND).header]
     except Unserializable as error:
         raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
 

@@ -62,7 +62,7 @@ class SerialCrew(_Local):
     runs_here = True
     reports_items = False
     greets = False
-    kind = "serial"
+    keeps_context = False
 
     def __init__(self) -> None:
         self._waiting: deque[Flight] = deque()
@@ -224,7 +224,7 @@ class ThreadCrew(_Local):
     runs_here = False
     reports_items = True
     greets = False
-    kind = "thread"
+    keeps_context = True
 
     def __init__(self, workers: int, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         self._workers = workers
@@ -240,7 +240,11 @@ class ThreadCrew(_Local):
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
         """Start the threads."""
         self.deliver = deliver
-        return self.resize(self._workers)
+        try:
+            return self.resize(self._workers)
+        except BaseException:
+            self.desert()
+            raise
 
     def initialize(self) -> BaseException | None:
         """Run the pool's initializer in the calling thread; return what it raised."""
@@ -328,8 +332,9 @@ class ThreadCrew(_Local):
         return True
 
     def _begin(self, slot: int) -> None:
-        worker = self._threads[slot] = _Thread(self, slot)
+        worker = _Thread(self, slot)
         worker.thread.start()
+        self._threads[slot] = worker
 
     def stop(self, slot: int) -> None:
         """Let the thread end."""
@@ -338,6 +343,7 @@ class ThreadCrew(_Local):
 
     def resize(self, workers: int) -> list[int]:
         """Start threads up to so many."""
+        self._workers = workers
         added = []
         while len(self._threads) < workers:
             slot, self._next = self._next, self._next + 1

@@ -82,7 +82,7 @@ class Maps(Runner):
 
         Raises the exception of the lowest item that has one, and starts nothing further. Input is read as workers need
         it, so memory holds the results and a few chunks. Options: chunksize, kwargs, timeout, retries, retry_on,
-        on_error, buffersize, strict, progress; see the table in the README.
+        on_error, buffersize, strict, progress, seed; see the table in the README.
         """
         return self._map(Mode.MAP, f, iterables, Options("map", options))
 
@@ -207,7 +207,7 @@ class Maps(Runner):
 
         All of the input is read, and serialised where workers need that, before this returns: nothing bounds its
         memory. On a serial pool it is also computed by then. Options as for `map`, and `callback(list)` and
-        `error_callback(exception)`, which are called on a thread of the library's own.
+        `error_callback(exception)`, which are called on a thread of the library's own, or here if it is done by then.
         """
         return self._amap(Mode.MAP, f, iterables, Options("amap", options, later=True))
 

@@ -116,7 +116,8 @@ class _StandAlone(Runner):
         pool = self._taken() if self._once else self.pool
         result = pool._amap(mode, f, iterables, options)  # noqa: SLF001 - the pool's own face
         if self._once:
-            result.add_done_callback(lambda _: _end(pool))
+            # By a thread of its own: that of the callbacks has other pools to look after.
+            result.add_done_callback(lambda _: threading.Thread(target=_end, args=(pool,), name="anypool-end").start())
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:

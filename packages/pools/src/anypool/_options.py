@@ -22,8 +22,8 @@ class _CommonOptions(TypedDict, total=False):
     `retry_on` is. `on_error="return"` puts an exception in its item's place. `buffersize`: items read ahead of the
     consumer. `strict`: iterables of different length are a `ValueError`. `progress`: a bar on stderr. `seed`: a whole
     number that gives each item random streams of its own, the same whatever the launcher, the order and the chunks:
-    `anypool.rng()`, and for tasks in a main thread, as on every launcher but `thread`, `random` and `numpy.random` too;
-    costs about 25 us an item, 130 once numpy is imported.
+    `anypool.rng()`; in worker processes, and on a serial pool in the main thread without `timeout`, also `random` and
+    `numpy.random`. Costs about 25 us an item, 130 once numpy is imported.
     """
 
     chunksize: int | None

@@ -20,7 +20,7 @@ from anypool._launcher import Launcher
 from anypool._mapping import Many, Maps
 from anypool._options import Options, whole
 from anypool._registry import finish_before_executors, guests, pools
-from anypool._result import Result
+from anypool._result import Result, call_back
 from anypool._work import call, gather_later, iterate, open_stream, run_map
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from anypool.launchers.serial import Caller
 
 __all__: list[str] = []
+
+# Seconds that a thread waits for another one that is ending the pool.
+_END_SECONDS = 15.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,10 +58,11 @@ class Pool(Maps):
         self._used = 0.0
         # Tasks and busy seconds of workers that have ended.
         self._past = 0, 0.0
+        self._gone = threading.Event()
         self._on_executor = False
         self._lock = threading.Lock()
         pools[self._id] = self
-        if start and launcher.name != "serial":
+        if start and launcher.starts_workers:
             self._engine()
 
     # Calls.
@@ -96,9 +100,9 @@ class Pool(Maps):
         callback: Callable[[R], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> Result[R]:
-        """`apipe` with the arguments as a tuple and a dict; callbacks get value or exception, on another thread."""
+        """`apipe` with the arguments as a tuple and a dict; callbacks get value or exception, see `Result`."""
         result = self.apipe(f, *args, **(kwds or {}))
-        _call_back(result, callback, error_callback)
+        call_back(result, callback, error_callback)
         return result
 
     def as_executor(self) -> PoolExecutor:
@@ -130,6 +134,9 @@ class Pool(Maps):
                 engine.drain()
             self._end()
             helper.finish_callbacks()
+        else:
+            # Another thread may be ending it right now.
+            self._gone.wait(_END_SECONDS)
 
     def terminate(self) -> None:
         """Cancel what waits, kill what runs, end the workers; within 10 s. Results that don't come are cancelled."""
@@ -147,13 +154,16 @@ class Pool(Maps):
         self._caller = None
         self._past = totals["tasks"], totals["busy"]
         self._state = "closed"
-        if engine is not None and engine.owner == os.getpid():
-            engine.close()
+        try:
+            if engine is not None and engine.owner == os.getpid():
+                engine.close()
+        finally:
+            self._gone.set()
 
     def restart(self) -> Self:
         """Open the pool, whatever its state, with fresh workers; started work is waited for. Returns the pool."""
         self.clear()
-        if self.launcher.name != "serial":
+        if self.launcher.starts_workers:
             self._engine()
         return self
 
@@ -162,6 +172,7 @@ class Pool(Maps):
         self.close()
         self.join()
         self._past = 0, 0.0
+        self._gone.clear()
         self._state = "open"
 
     def resize(self, workers: int) -> None:
@@ -176,7 +187,7 @@ class Pool(Maps):
 
     def __enter__(self) -> Self:
         self._check_open()
-        if self.launcher.name != "serial":
+        if self.launcher.starts_workers:
             self._engine()
         return self
 
@@ -212,7 +223,7 @@ class Pool(Maps):
         """Where it runs, with the number of workers that it has: prints as the text that `get_pool` takes."""
         from dataclasses import replace
 
-        return replace(self.launcher, workers=None if self.launcher.name == "serial" else len(self))
+        return replace(self.launcher, workers=len(self) if self.launcher.starts_workers else None)
 
     def workers(self) -> list[WorkerInfo]:
         """Each worker: name, host, pid, tasks done, busy seconds, state. Empty while there are none."""
@@ -227,13 +238,14 @@ class Pool(Maps):
         `launcher` (its name), `workers` (how many there are), `tasks` done and `busy` seconds in them, `in_flight`
         (chunks with workers), `waiting` (calls without an outcome).
         """
-        workers, engine = self.workers(), self._live()
+        engine = self._live()
         tasks, busy = self._past
+        doer = self._caller if engine is None else engine.desk
         return {
             "launcher": self.launcher.name,
-            "workers": len(workers),
-            "tasks": tasks + sum(worker.tasks for worker in workers) + (engine.past_tasks if engine else 0),
-            "busy": busy + sum(worker.busy for worker in workers),
+            "workers": len(self.workers()),
+            "tasks": tasks + (doer.tasks if doer else 0),
+            "busy": busy + (doer.busy if doer else 0.0),
             "in_flight": engine.desk.in_flight if engine else 0,
             "waiting": engine.calls.unsettled if engine else 0,
         }
@@ -264,8 +276,11 @@ class Pool(Maps):
 
     def _wake(self, timeout: float | None) -> Engine:
         self._check_open()
-        if self.launcher.name == "serial":
+        if not self.launcher.starts_workers:
             return Engine(self._here().crew(aside=timeout is not None))
+        if self._used:
+            # Before it is asked for: who ends the pool for being idle looks at this once more after taking it away.
+            self._used = time.monotonic()
         engine = self._live()
         if engine is None:
             with self._lock:
@@ -274,7 +289,6 @@ class Pool(Maps):
                     quota = getattr(self.launcher, "max_tasks_per_worker", None)
                     engine = self._made = Engine(self._crew(), quota)
         if self._used:
-            self._used = time.monotonic()
             guests.watch()
         return engine
 
@@ -321,10 +335,17 @@ class Pool(Maps):
     def _amap(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> Result[list[R]]:
         engine = self._engine(options.timeout)
         result = gather_later(engine, open_stream(engine, mode, f, iterables, options, ordered=True), options)
-        if self.launcher.name == "serial":
+        if not self.launcher.starts_workers:
             engine.drive(result.ready)
-        _call_back(result, options.callback, options.error_callback)
+        call_back(result, options.callback, options.error_callback)
         return result
+
+    def _come_again(self, launcher: Launcher) -> None:
+        if self._state == "closed":
+            # The task that it came to before has closed it.
+            self.clear()
+        if launcher.workers not in (None, self.launcher.workers) and self._state == "open":
+            self.resize(launcher.size)
 
     def _become_guest(self, identity: str) -> None:
         del pools[self._id]
@@ -340,51 +361,38 @@ class Pool(Maps):
     def _forked(self) -> None:
         """This is a copy in a forked child: the workers stay with the parent."""
         self._lock = threading.Lock()
+        self._gone = threading.Event()
         self._caller = None
 
     def _rest(self, seconds: float) -> None:
         """End the workers if they have had nothing to do for so long; they start again with the next map."""
-        engine = self._live()
-        if engine is None or time.monotonic() - self._used < seconds:
+        engine, used = self._live(), self._used
+        if engine is None or time.monotonic() - used < seconds:
             return
         if engine.desk.in_flight or not engine.idle or len(engine.desk.lanes) > 1 + len(engine.forgotten):
             self._used = time.monotonic()
             return
         totals = self.stats()
-        self._made = None
+        with self._lock:
+            self._made = None
+            if self._used != used:
+                # A task has asked for it, and may have it.
+                self._made = engine
+                return
         self._past = totals["tasks"], totals["busy"]
         engine.close()
 
 
-def _call_back(
-    result: Result[Any],
-    callback: Callable[[Any], object] | None,
-    error_callback: Callable[[BaseException], object] | None,
-) -> None:
-    if callback is None and error_callback is None:
-        return
-
-    def ended(future: Any) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        if error is None and callback is not None:
-            callback(future.result())
-        elif error is not None and error_callback is not None:
-            error_callback(error)
-
-    result.add_done_callback(ended)
-
-
 def _arrive(identity: str, launcher: Launcher) -> Pool:
     """A pickled pool: the original where it lives, one and the same equivalent elsewhere."""
-    pool = pools.get(identity)
-    if not isinstance(pool, Pool):
-        pool = Pool(launcher, start=False)
-        pool._become_guest(identity)  # noqa: SLF001 - our own
-    elif pool._used and launcher.workers not in (None, pool.launcher.workers):  # noqa: SLF001
-        pool.resize(launcher.size)
-    return pool
+    with guests.arriving:
+        pool = pools.get(identity)
+        if not isinstance(pool, Pool):
+            pool = Pool(launcher, start=False)
+            pool._become_guest(identity)  # noqa: SLF001 - our own
+        elif pool._used:  # noqa: SLF001
+            pool._come_again(launcher)  # noqa: SLF001
+        return pool
 
 
 for _public in (Pool, Result, WorkerInfo):

@@ -84,5 +84,6 @@ def _make(cls: type, module: str) -> None:
         delattr(cls, name)
     # `dataclass` leaves an `__init__` alone that is there, and another thread may be making an instance.
     make(cls)
+    make.__qualname__ = f"{cls.__qualname__}.__init__"
     cls.__init__ = make(type(cls.__name__, (cls,), {})).__init__  # type: ignore[misc]
     cls.__module__ = shown

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -55,10 +56,13 @@ class Guests:
         self._pools: deque[Known] = deque(maxlen=_MOST_GUESTS)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        # Held while one arrives: it is one pool, however many threads unpickle it.
+        self.arriving = threading.RLock()
 
     def add(self, pool: Known) -> None:
         """Keep a pool for the tasks to come."""
-        self._pools.append(pool)
+        with self._lock:
+            self._pools.append(pool)
 
     def watch(self) -> None:
         """A guest has workers: look after it until none has any."""
@@ -66,14 +70,18 @@ class Guests:
             return
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._look, name="anypool-guests", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._look, name="anypool-guests", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _look(self) -> None:
         while True:
             time.sleep(_LOOK_SECONDS)
             for pool in list(self._pools):
-                pool._rest(_IDLE_SECONDS)
+                try:
+                    pool._rest(_IDLE_SECONDS)
+                except Exception:
+                    logging.getLogger("anypool").exception("resting %r", pool)
             with self._lock:
                 if not any(pool._awake for pool in self._pools):
                     self._thread = None

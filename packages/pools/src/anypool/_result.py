@@ -69,7 +69,8 @@ class Result(Future[T], Generic[T]):
     """A `concurrent.futures.Future` that can also be awaited, and has the names that other pools use.
 
     `get(timeout)` is `result(timeout)`; `ready()`, `wait(timeout)` and `successful()` are those of the standard pool.
-    The value is unpickled by the thread that asks for it first. Callbacks run on a thread of the library's own.
+    The value is unpickled by the thread that asks for it first. Callbacks run on a thread of the library's own; those
+    added to a result that is done, at once, and those of a cancelled one by whoever cancels it.
     Waiting drives the pool, so results come fastest to who waits; while nobody does, a helper keeps work moving.
     """
 
@@ -250,3 +251,24 @@ def settle(results: Iterable[Result[Any]], outcomes: Outcomes, first: int = 0) -
                 observed.append((result, result._lazy_condition))  # noqa: SLF001
     for result, condition in observed:
         result._tell(condition, result._at in outcomes.errors)  # noqa: SLF001
+
+
+def call_back(
+    result: Result[Any],
+    callback: Callable[[Any], object] | None,
+    error_callback: Callable[[BaseException], object] | None,
+) -> None:
+    """Have the one called with the value, or the other with the exception; neither if it is cancelled."""
+    if callback is None and error_callback is None:
+        return
+
+    def ended(future: Any) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None and callback is not None:
+            callback(future.result())
+        elif error is not None and error_callback is not None:
+            error_callback(error)
+
+    result.add_done_callback(ended)

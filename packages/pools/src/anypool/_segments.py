@@ -20,6 +20,11 @@ from anypool._wire import Buffer, Ref
 
 __all__: list[str] = []
 
+# A part of this size or more is worth a segment: below it, the pipe's copy costs less than the bookkeeping.
+SEGMENT = 64 << 10
+# Bytes of results in segments that wait to be given back; beyond it they go through the pipe.
+ARENA = 1 << 30
+
 _PAGE = mmap.PAGESIZE
 # One mapping, and in Python below 3.13 one descriptor, for every window of a segment.
 _WINDOW = 64 << 20

@@ -174,8 +174,10 @@ class Server:
         started = perf_counter()
         try:
             value = calling.function(*call[0], **call[1])
-        except StopIteration:
-            return self._pack(message, [None], {0: RuntimeError(_STOPPED)}, perf_counter() - started)
+        except StopIteration as stop:
+            error = RuntimeError(_STOPPED)
+            error.__cause__ = stop
+            return self._pack(message, [None], {0: error}, perf_counter() - started)
         except BaseException as error:  # noqa: BLE001 - user code
             return self._pack(message, [None], {0: error}, perf_counter() - started)
         seconds = perf_counter() - started

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from anypool import _linux
+from anypool._agents import close_all
 from anypool._loop import READ, WRITE, Loop
 from anypool._wire import OPTIONAL, Buffer, Decoder, Kind, Message, WireError, control, encode
 
@@ -40,12 +41,6 @@ def received_descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return found
 
 
-def close_all(fds: list[int] | deque[int]) -> None:
-    """Close descriptors that nobody will use."""
-    for fd in fds:
-        os.close(fd)
-
-
 class Worker:
     """A forked child: where it belongs, its output, and what is known about its end."""
 
@@ -65,8 +60,8 @@ class Worker:
         for send in (os.killpg, os.kill):
             try:
                 send(self.pid, number)
-            except ProcessLookupError:
-                pass  # It has not made its group yet, or all of it has ended.
+            except OSError:
+                pass  # It has not made its group yet, or all of it has ended, or it has become another user's.
 
 
 class Outbox:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -57,6 +58,16 @@ class Shield:
                     self.pending = False
                     users(_SIGINT, None)
 
+    def after_fork(self) -> None:
+        """In a forked child: if another thread forked, the main thread's section never ends here."""
+        if threading.get_ident() == self._main:
+            return
+        users = self._users
+        self.__init__()  # type: ignore[misc]
+        self._main = threading.get_ident()
+        if callable(users):
+            _set_handler(_SIGINT, users)
+
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.pending = True
         if self.wake is not None:
@@ -69,6 +80,7 @@ class Shield:
 
 
 shield = Shield()
+os.register_at_fork(after_in_child=shield.after_fork)
 
 
 class Section:

@@ -100,7 +100,7 @@ class Numbered(Input):
 
 
 class Stream:
-    """The state machine of one map. `window`: chunks that may be read ahead of the consumer; None: all of them."""
+    """The state machine of one map; `buffersize` is the number of items that may be read ahead of the consumer."""
 
     def __init__(
         self,
@@ -246,7 +246,7 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """Whether outcomes of what still runs are of no use: cancelled, finished, or below an error that ends it."""
+        """Whether outcomes of what still runs are of no use: cancelled, finished, or above an error that ends it."""
         return self._cancelled or self.finished
 
     @property
@@ -377,8 +377,3 @@ def _tuple(row: Any) -> Any:
 
 def _refused(index: int, error: BaseException) -> Segment:
     return Segment(index, failed(error), 0, 1)
-
-
-def reference(payload: Any) -> tuple[Any, int]:
-    """The `pack` of crews that share this process' objects."""
-    return payload, 0

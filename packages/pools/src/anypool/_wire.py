@@ -59,27 +59,21 @@ else:
 
 
 class Kind(IntEnum):
-    """What a message asks or tells; values are part of the format and never reused."""
+    """What a message asks or tells; values are part of the format and never reused. Those left out are for hubs."""
 
     HELLO = 1
     WELCOME = 2
-    REFUSE = 3
     SETUP = 4
     RUN = 5
     REPLY = 6
     NEED = 7
-    BODY = 8
     DROP = 9
-    CANCEL = 10
-    DROPPED = 11
     KILL = 12
     DIED = 13
     SLOTS = 14
     GRANT = 15
-    BEAT = 16
     RELAY = 17
     BYE = 18
-    OPEN = 19
     SPAWN = 20
 
 

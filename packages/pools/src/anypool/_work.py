@@ -61,7 +61,7 @@ def open_stream(
         timeout=options.timeout,
         lost_retries=options.lost_retries,
         retry_late=options.retry_late,
-        context=contextvars.copy_context() if crew.kind == "thread" else None,
+        context=contextvars.copy_context() if crew.keeps_context else None,
     )
     stream = Stream(
         job,

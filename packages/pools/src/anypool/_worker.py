@@ -8,7 +8,7 @@ import sys
 
 from anypool._failure import describe
 from anypool._linux import private_copy
-from anypool._segments import Arena, Mappings
+from anypool._segments import ARENA, SEGMENT, Arena, Mappings
 from anypool._serve import Server
 from anypool._watch import Watch
 from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
@@ -21,19 +21,10 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _READ = 256 << 10
-# A part of this size or more is worth a segment: below it, the pipe's copy costs less than the bookkeeping.
-SEGMENT = 64 << 10
-# Bytes of results in segments that wait to be given back; beyond it they go through the pipe.
-ARENA = 1 << 30
-
-door: int | None = None
-"""In a worker: the socket through which its own pools ask the agent for workers."""
 
 
-def main(reader: int, writer: int, door_: int) -> None:
+def main(reader: int, writer: int) -> None:
     """Serve chunks from descriptor `reader` until it ends; answer on `writer`."""
-    global door
-    door = door_
     try:
         _Worker(reader, writer).serve()
     except BrokenPipeError:

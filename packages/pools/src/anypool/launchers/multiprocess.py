@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal
 from anypool._errors import LauncherUnavailable, Unserializable, WorkerLost
 from anypool._launcher import Launcher, ProcessOptions
 from anypool._recipe import recipe
+from anypool._wire import IN_BAND
 from anypool_serialize import dumps, initialize, loads
 
 __all__ = ["Multiprocess"]
@@ -134,7 +135,7 @@ def _packed(recipe: Multiprocess) -> bytes:
     folder = None if recipe.cwd is None else os.path.abspath(recipe.cwd)
     setup = recipe.initializer, recipe.initargs, dict(recipe.env or {}), folder
     try:
-        return bytes(dumps(setup, oob=1 << 62).header)
+        return bytes(dumps(setup, oob=IN_BAND).header)
     except Exception as error:
         raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
 

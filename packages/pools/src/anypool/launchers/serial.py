@@ -26,6 +26,7 @@ class Serial(WorkerOptions, Launcher):
     """
 
     name: ClassVar[str] = "serial"
+    starts_workers: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,6 +48,8 @@ class Caller:
     def __init__(self, recipe: Serial) -> None:
         self._recipe = recipe
         self._initialized = recipe.initializer is None
+        self._initializing = False
+        # Reentrant, for the initializer may use its pool.
         self._lock = threading.RLock()
         self.tasks = 0
         self.busy = 0.0
@@ -59,15 +62,19 @@ class Caller:
 
     def _initialize(self) -> None:
         with self._lock:
-            if self._initialized or self._recipe.initializer is None:
+            if self._initialized or self._initializing or self._recipe.initializer is None:
                 return
-            self._initialized = True
+            self._initializing = True
             try:
                 self._recipe.initializer(*self._recipe.initargs)
-            except Exception as error:
-                self._initialized = False
+                self._initialized = True
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 text = f"the initializer raised {type(error).__name__}: {error}"
                 raise WorkerLost(text, cause="initializer") from error
+            finally:
+                self._initializing = False
 
     def count(self, events: list[Event]) -> None:
         """Add up what was done."""
