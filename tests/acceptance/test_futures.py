@@ -9,13 +9,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait
 from typing import Any
 
 import numpy as np
 import pytest
 
-from anypool import Pool, WorkerLost, get_pool
+from anypool import Pool, Result, WorkerLost, get_pool
 
 LAUNCHERS = ["serial", "thread:2", "process:2", "multiprocess:2"]
 
@@ -193,3 +193,19 @@ def test_large_bodies_of_an_outer_and_an_inner_pool_are_not_taken_for_each_other
 
     with get_pool("multiprocess:1") as pool:
         assert pool.amap(outer, [5]).get(60) == [[("inner", 5)]]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "return"])
+def test_who_waits_for_the_first_exception_hears_of_an_input_that_raised(on_error) -> None:
+    def broken():
+        yield 1
+        raise KeyError("input")
+
+    with get_pool("thread:2") as pool:
+        go = threading.Event()
+        slow = pool.submit(go.wait, 20)
+        bad = pool.amap(abs, broken(), on_error=on_error)
+        results: list[Result[Any]] = [slow, bad]
+        done, _ = wait(results, 10, FIRST_EXCEPTION)
+        go.set()
+        assert done == {bad}

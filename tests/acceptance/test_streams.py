@@ -136,3 +136,13 @@ def test_who_waits_may_look_while_outcomes_arrive(pool: Pool) -> None:
             assert list(pool.imap(abs, iter(range(68)), chunksize=11)) == list(range(68))
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_an_input_that_asks_for_its_own_maps_results_is_told_so(pool: Pool) -> None:
+    def feed():
+        yield 1
+        yield next(items)
+
+    items = pool.imap(abs, feed(), buffersize=1)
+    with pytest.raises(RuntimeError, match="asks for the map's own results"):
+        list(items)

@@ -265,3 +265,44 @@ def test_a_notebook(launcher: str, tmp_path: Path) -> None:
         cwd=tmp_path, input=program(launcher), capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert answers(done.stdout) == EXPECTED, done.stdout + done.stderr
+
+
+def test_a_module_that_maps_while_it_is_imported_is_refused_by_workers(launcher: str, tmp_path: Path) -> None:
+    (tmp_path / "careless.py").write_text(
+        "from anypool import get_pool\n"
+        "def f(x):\n    return x + 1\n"
+        f"pool = get_pool({launcher!r})\n"
+        "print(pool.map(f, range(3)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "import careless"], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    if launcher.startswith(("serial", "thread")):
+        assert (done.stdout, done.stderr) == ("[1, 2, 3]\n", "")
+    else:
+        assert "RuntimeError: a module maps over processes while a worker is importing it" in done.stderr
+
+
+def test_an_imported_module_may_make_a_pool_for_its_functions(launcher: str, tmp_path: Path) -> None:
+    (tmp_path / "careful.py").write_text(
+        "from anypool import get_pool\n"
+        f"pool = get_pool({launcher!r})\n"
+        "def f(x):\n    return x + 1\n"
+        "def both(x):\n    return pool.map(f, [x, x])\n"
+    )
+    code = "import careful; print(careful.pool.map(careful.both, [1, 2]), careful.pool.map(careful.f, [1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[[2, 2], [3, 3]] [2]\n", "")
+
+
+@pytest.mark.parametrize("launcher", ["process:1", "thread:1"])
+def test_a_command_whose_folder_is_gone(launcher: str, tmp_path: Path) -> None:
+    (folder := tmp_path / "gone").mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from anypool import get_pool; "
+    code += "print(get_pool(sys.argv[1]).map(lambda x: x + 1, [1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, launcher], cwd=folder, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[2]\n", "")

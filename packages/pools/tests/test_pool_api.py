@@ -59,6 +59,17 @@ def test_what_a_pool_has_done_is_told_until_it_is_opened_again(launcher):
     assert pool.stats()["tasks"] == 7
 
 
+def test_what_was_done_is_counted_whoever_did_it_and_wherever_they_are_now():
+    with get_pool("thread:4") as pool:
+        pool.map(time.sleep, [0.01] * 40)
+        busy = pool.stats()["busy"]
+        pool.resize(1)
+        assert pool.map(lambda _: pool.map(abs, range(10), chunksize=1), range(4), chunksize=1) == [[*range(10)]] * 4
+        until(lambda: len(pool.workers()) == 1)
+        assert pool.stats()["tasks"] == 40 + 4 + 40
+        assert pool.stats()["busy"] >= busy > 0.3
+
+
 def test_pools_are_equal_only_to_themselves():
     one, other = get_pool("serial"), get_pool("serial")
     assert one != other

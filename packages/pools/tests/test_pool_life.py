@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -20,7 +21,7 @@ from pool_kit import (  # type: ignore[import-not-found]
     until,
 )
 
-from anypool import PoolClosed
+from anypool import PoolClosed, WorkerLost
 
 
 @everywhere
@@ -177,3 +178,93 @@ def test_ctrl_c_in_a_terminal_ends_the_tasks_and_the_pool_goes_on(launcher):
     out, err = owner.communicate(timeout=LIMIT)
     assert (out, err, owner.returncode) == ("[1, 2]\n", "", 0)
     assert time.monotonic() - started < 5
+
+
+def test_join_returns_when_the_workers_have_ended_in_each_thread_that_calls_it(tmp_path):
+    def touch_late():
+        time.sleep(0.5)
+        (tmp_path / "ended").touch()
+
+    def end_slowly(_):
+        import atexit
+
+        atexit.register(touch_late)
+
+    pool = get_pool("process:1")
+    pool.map(end_slowly, [0])
+    pool.close()
+    ended = []
+
+    def join():
+        pool.join()
+        ended.append(len(list(tmp_path.iterdir())))
+
+    threads = [threading.Thread(target=join) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert ended == [1, 1, 1]
+
+
+def test_a_pool_that_a_task_closed_is_open_when_it_comes_again():
+    def use_up(inner):
+        with inner:
+            return inner.map(abs, [-1])
+
+    with get_pool("thread:1") as inner, get_pool("process:1") as pool:
+        assert [pool.pipe(use_up, inner) for _ in range(3)] == [[1]] * 3
+
+
+def test_a_pool_that_a_task_asks_for_while_it_is_ended_for_being_idle_stays(monkeypatch):
+    with get_pool("thread:1") as pool:
+        pool._used = time.monotonic() - 100
+        engine, stats = pool._live(), pool.stats
+
+        def asked_for_meanwhile():
+            assert pool._engine() is engine
+            return stats()
+
+        monkeypatch.setattr(pool, "stats", asked_for_meanwhile)
+        pool._rest(10)
+        monkeypatch.undo()
+        assert pool._live() is engine
+        pool._used = time.monotonic() - 100
+        pool._rest(10)
+        assert pool._live() is None
+        assert pool.map(abs, [-1]) == [1]
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, SystemExit, ValueError])
+def test_an_initializer_that_did_not_end_runs_again_before_anything_else(ends):
+    runs = []
+
+    def begin():
+        runs.append(ends)
+        if len(runs) == 1:
+            raise ends
+
+    pool = get_pool("serial", initializer=begin)
+    with pytest.raises(KeyboardInterrupt if ends is KeyboardInterrupt else WorkerLost):
+        pool.map(abs, [1])
+    assert pool.map(abs, [-1, -2]) == [1, 2]
+    assert len(runs) == 2
+
+
+def test_no_thread_runs_a_task_before_another_one_has_initialized_the_caller():
+    began, go, done = threading.Event(), threading.Event(), []
+
+    def begin():
+        began.set()
+        go.wait(LIMIT)
+        done.append("initialized")
+
+    pool = get_pool("serial", initializer=begin)
+    threads = [threading.Thread(target=lambda: pool.map(done.append, ["task"])) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert began.wait(LIMIT)
+    go.set()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert done == ["initialized", "task", "task"]

@@ -130,6 +130,8 @@ def test_what_one_launcher_has_is_named_on_the_others():
     [
         ("cwd", 3, TypeError, "cwd is a folder's path or None, got 3"),
         ("cwd", "/no/such/folder", ValueError, "cwd is a folder that exists"),
+        ("env", {"A=B": "1"}, ValueError, "env has names without '='.* got 'A=B'"),
+        ("env", {"A": "\0"}, ValueError, "no null characters"),
         ("max_memory_per_worker", 512, ValueError, "at least 1048576 bytes"),
     ],
 )

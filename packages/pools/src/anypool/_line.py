@@ -65,7 +65,7 @@ class Line:
         self._epoll.register(self._control.fileno(), select.EPOLLIN)
         self._heard = True
         setup = control(
-            Kind.SETUP, sys_path=[os.path.abspath(entry) for entry in sys.path], argv=[*map(_plain, sys.argv[:1])],
+            Kind.SETUP, sys_path=[_absolute(entry) for entry in sys.path], argv=[*map(_plain, sys.argv[:1])],
             cwd=os.path.abspath(setting.cwd) if setting.cwd else _folder(), env=environment, umask=_umask(),
             affinity=sorted(os.sched_getaffinity(0)), memory_limit=setting.memory,
         )  # fmt: skip
@@ -178,6 +178,13 @@ def cause_of(told: dict[str, Any]) -> str:
 def _plain(text: str) -> str:
     """Not an instance of a subclass, such as numpy's: a message takes none."""
     return str.__str__(text)
+
+
+def _absolute(entry: str) -> str:
+    try:
+        return os.path.abspath(entry)
+    except OSError:
+        return entry  # Relative to a folder that is gone.
 
 
 def _folder() -> str | None:

@@ -12,7 +12,7 @@ from sys import getsizeof
 from typing import Any
 
 from anypool._chunk import Body, Calling, Mode
-from anypool._serve import RUN
+from anypool._serve import RUN, loading
 from anypool._slot import Flight
 from anypool._wire import IN_BAND, MOST_BUFFERS, NO_DIGEST, Buffer, Kind, Message, Ref
 from anypool_serialize import Frames, by_reference, dumps
@@ -110,6 +110,12 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     bare = not calling.kwargs and not calling.retry_on and calling.seeding is None
     if bare and (known := named_body(function)) is not None:
         return known
+    if loading():
+        # Each worker would import the module for itself, and have workers that do.
+        raise RuntimeError(
+            "a module maps over processes while a worker is importing it, to find what it is to run; "
+            'do so in a function, or under `if __name__ == "__main__":`'
+        )
     frames = _frames(tuple(calling), ("f", "kwargs", "retry_on", "seeding"))
     parcel = place(frames)
     digest = NO_DIGEST

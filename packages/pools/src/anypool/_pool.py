@@ -6,11 +6,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from anypool._calling import SingleCalls
 from anypool._chunk import Mode
 from anypool._crew import Crew, WorkerInfo
 from anypool._engine import Engine
@@ -21,7 +22,8 @@ from anypool._mapping import Many, Maps
 from anypool._options import Options, whole
 from anypool._registry import finish_before_executors, guests, pools
 from anypool._result import Result, call_back
-from anypool._work import call, gather_later, iterate, open_stream, run_map
+from anypool._serve import loading
+from anypool._work import gather_later, iterate, open_stream, run_map
 
 if TYPE_CHECKING:
     from anypool._executor import PoolExecutor
@@ -36,7 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Pool(Maps):
+class Pool(Maps, SingleCalls):
     """Workers behind one set of methods, the same for every launcher; made by `get_pool`.
 
     Leaving a `with` block waits for what was started asynchronously, then ends the workers; leaving it by an exception
@@ -62,48 +64,9 @@ class Pool(Maps):
         self._on_executor = False
         self._lock = threading.Lock()
         pools[self._id] = self
-        if start and launcher.starts_workers:
+        # One that a worker makes while it imports a module is perhaps never used there.
+        if start and launcher.starts_workers and not loading():
             self._engine()
-
-    # Calls.
-
-    def pipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """`f(*args, **kwargs)` on a worker; returns its value or raises its exception."""
-        result = call(self._engine(), f, args, kwargs)
-        try:
-            return result.result()
-        finally:
-            if not result.ready():
-                # Interrupted, and nobody else has this result.
-                result.kill()
-
-    def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
-        """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised."""
-        engine = self._engine()
-        result = call(engine, f, args, kwargs)
-        if not result.ready():
-            engine.watch()
-        return result
-
-    submit = apipe
-
-    def apply(self, f: Callable[..., R], /, args: Iterable[Any] = (), kwds: Mapping[str, Any] | None = None) -> R:
-        """`pipe` with the arguments as a tuple and a dict."""
-        return self.pipe(f, *args, **(kwds or {}))
-
-    def apply_async(
-        self,
-        f: Callable[..., R],
-        /,
-        args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] | None = None,
-        callback: Callable[[R], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> Result[R]:
-        """`apipe` with the arguments as a tuple and a dict; callbacks get value or exception, see `Result`."""
-        result = self.apipe(f, *args, **(kwds or {}))
-        call_back(result, callback, error_callback)
-        return result
 
     def as_executor(self) -> PoolExecutor:
         """This pool as a standard `Executor`, for asyncio and every library that takes one.
@@ -187,7 +150,7 @@ class Pool(Maps):
 
     def __enter__(self) -> Self:
         self._check_open()
-        if self.launcher.starts_workers:
+        if self.launcher.starts_workers and not loading():
             self._engine()
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -30,9 +31,17 @@ ERROR = Struct("<IB")
 # A step of items between two looks at the clock; bounds what one slow stretch can hold back, costs 5 ns an item.
 _LONGEST_STEP = 64
 _MOST_BODIES = 256
-_STOPPED = "the task raised StopIteration"
+_STOPPED = "the task raised StopIteration, as next() does when nothing is left; give next() a default, or catch it"
 _PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 _MOST_BODY_BYTES = 64 << 20
+
+
+_here = threading.local()
+
+
+def loading() -> bool:
+    """Whether this thread, of a worker, is importing or rebuilding what a chunk needs."""
+    return getattr(_here, "loading", False)
 
 
 def call_each(calling: Calling, mode: int, items: Any) -> Iterator[Any]:
@@ -107,22 +116,19 @@ class Server:
 
         `fetch` opens parts that lie in a segment.
         """
-        mode, stop, careful, body_parts, skip, budget, _ = RUN.unpack_from(message.meta)
+        mode, stop, careful, _, _, budget, _ = RUN.unpack_from(message.meta)
         try:
-            calling = self._calling(message.digest, message.parts[:body_parts], fetch)
-            if calling is None:
-                yield _reply_to(message, Kind.NEED)
-                return
-            items, whole = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
-            if not whole:
-                calling = _checked(calling)
-            calls = call_each(calling, mode, items)
+            loaded = self._load(message, fetch)
         except SegmentLost:
             yield _reply_to(message, Kind.NEED, INLINE)
             return
         except Exception as error:  # noqa: BLE001 - what can't be loaded here is every item's outcome
             yield self._pack(message, [None] * message.count, dict.fromkeys(range(message.count), error), 0.0)
             return
+        if loaded is None:
+            yield _reply_to(message, Kind.NEED)
+            return
+        calling, items, calls = loaded
         if message.count == 1 and mode != Mode.MAP and not (careful or any(calling[1:])):
             yield self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
             return
@@ -138,6 +144,21 @@ class Server:
             yield reply
             if not reply.flags:
                 return
+
+    def _load(self, message: Message, fetch: Callable[[Ref], Buffer]) -> tuple[Calling, Any, Iterator[Any]] | None:
+        """What is called, with what, and the calls; None if the function is not known here."""
+        mode, _, _, body_parts, skip, _, _ = RUN.unpack_from(message.meta)
+        _here.loading = True
+        try:
+            calling = self._calling(message.digest, message.parts[:body_parts], fetch)
+            if calling is None:
+                return None
+            items, whole = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
+            if not whole:
+                calling = _checked(calling)
+            return calling, items, call_each(calling, mode, items)
+        finally:
+            _here.loading = False
 
     def drop(self, digest: bytes) -> None:
         """Forget a function."""

@@ -51,13 +51,13 @@ class CarefulPickler(Pickler):
 def dumps_carefully(obj: Any, strict: bool, oob: int, names: tuple[str, ...], first: Exception) -> Frames:
     """Frames if dill helps; raises Unserializable otherwise."""
     if isinstance(first, RecursionError):
-        raise _too_deep(obj) from first
+        raise _too_deep(obj, names) from first
     try:
         return write(CarefulPickler, obj, strict, oob, names)
     except (MemoryError, CopiedState):
         raise
     except RecursionError as error:
-        raise _too_deep(obj) from error
+        raise _too_deep(obj, names) from error
     except Refused as refused:
         cause = refused.__cause__ or (first if not isinstance(first, Refused) else None)
         raise _unserializable(obj, refused.obj, refused.reason, names) from cause
@@ -71,10 +71,14 @@ def _unserializable(root: Any, culprit: Any, reason: str, names: tuple[str, ...]
     return Unserializable(f"{where} cannot be serialized: {reason}. {advice_for(culprit)}", path)
 
 
-def _too_deep(obj: Any) -> Unserializable:
+def _too_deep(obj: Any, names: tuple[str, ...]) -> Unserializable:
+    path, what = "", f"an object of type {type_name(obj)}"
+    if len(names) == 1:
+        path, what = names[0], f"{names[0]} ({type_name(obj[0])})"
     return Unserializable(
-        f"the {type_name(obj)} is nested too deeply for the pickler. Send it flat (a list of nodes that "
+        f"{what} is nested too deeply for the pickler. Send it flat (a list of nodes that "
         "refer to each other by index), or raise the limit with sys.setrecursionlimit",
+        path,
     )
 
 

@@ -1,0 +1,60 @@
+"""The methods for one call: what a checker infers of f, and which way each goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from anypool._engine import Engine
+from anypool._result import Result, call_back
+from anypool._work import call
+
+__all__: list[str] = []
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SingleCalls:
+    """All calls, for who has an engine."""
+
+    def _engine(self, timeout: float | None = None) -> Engine:
+        raise NotImplementedError
+
+    def pipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """`f(*args, **kwargs)` on a worker; returns its value or raises its exception."""
+        result = call(self._engine(), f, args, kwargs)
+        try:
+            return result.result()
+        finally:
+            if not result.ready():
+                # Interrupted, and nobody else has this result.
+                result.kill()
+
+    def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
+        """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised."""
+        engine = self._engine()
+        result = call(engine, f, args, kwargs)
+        if not result.ready():
+            engine.watch()
+        return result
+
+    submit = apipe
+
+    def apply(self, f: Callable[..., R], /, args: Iterable[Any] = (), kwds: Mapping[str, Any] | None = None) -> R:
+        """`pipe` with the arguments as a tuple and a dict."""
+        return self.pipe(f, *args, **(kwds or {}))
+
+    def apply_async(
+        self,
+        f: Callable[..., R],
+        /,
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] | None = None,
+        callback: Callable[[R], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> Result[R]:
+        """`apipe` with the arguments as a tuple and a dict; callbacks get value or exception, see `Result`."""
+        result = self.apipe(f, *args, **(kwds or {}))
+        call_back(result, callback, error_callback)
+        return result
