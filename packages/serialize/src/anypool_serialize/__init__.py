@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ._core import Frames, copy, dumps, loads, pickles
+from ._core import copy, dumps, loads, pickles
 from ._errors import AnypoolError, CopiedState, Unserializable
 from ._where import by_reference, register_by_value, unregister_by_value
+from ._write import Frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle.cloudpickle as _cloudpickle
 
 from . import _rebuild
-from ._pickler import CellShell, Pickler, Refused
+from ._message import CellShell, MessagePickler, Refused
 from ._tracking import identify
 from ._where import by_reference, importable
 
 if TYPE_CHECKING:
-    from ._pickler import Reducer, Reduction
+    from ._message import Reducer, Reduction
 
 _EMPTY = object()
 _OF_THE_MODULE = ("__package__", "__name__", "__path__", "__file__")
 
 
-def reduce_function(pickler: Pickler, func: types.FunctionType) -> Reduction:
+def reduce_function(pickler: MessagePickler, func: types.FunctionType) -> Reduction:
     code = func.__code__
     referenced, submodules = _namespace(func)
     shells = None
@@ -50,7 +50,7 @@ def reduce_function(pickler: Pickler, func: types.FunctionType) -> Reduction:
     return _rebuild.function, args, state, None, None, _rebuild.set_function
 
 
-def _shared_namespace(pickler: Pickler, func: types.FunctionType) -> dict[str, Any]:
+def _shared_namespace(pickler: MessagePickler, func: types.FunctionType) -> dict[str, Any]:
     key = id(func.__globals__)
     shared = pickler.message.namespaces.get(key)
     if shared is None:
@@ -102,7 +102,7 @@ def _submodules(code: types.CodeType, values: list[Any]) -> list[types.ModuleTyp
     return found
 
 
-def _shell(pickler: Pickler, cell: types.CellType, filled: list[tuple[CellShell, Any]]) -> CellShell:
+def _shell(pickler: MessagePickler, cell: types.CellType, filled: list[tuple[CellShell, Any]]) -> CellShell:
     entry = pickler.message.cells.get(id(cell))
     if entry is None:
         shell = CellShell()
@@ -142,7 +142,7 @@ def _documented(code: types.CodeType) -> str | None:
     return first if type(first) is str else None
 
 
-def reduce_cell(pickler: Pickler, cell: types.CellType) -> Reduction:
+def reduce_cell(pickler: MessagePickler, cell: types.CellType) -> Reduction:
     filled: list[tuple[CellShell, Any]] = []
     shell = _shell(pickler, cell, filled)
     if not filled:
@@ -150,12 +150,12 @@ def reduce_cell(pickler: Pickler, cell: types.CellType) -> Reduction:
     return _rebuild.same, (shell,), (filled[0][1],), None, None, _rebuild.set_cell
 
 
-def reduce_code(pickler: Pickler, code: types.CodeType) -> Reduction:
+def reduce_code(pickler: MessagePickler, code: types.CodeType) -> Reduction:
     _, args = _cloudpickle._code_reduce(code)
     return _rebuild.code, (_rebuild.VERSION, args)
 
 
-def reduce_class(pickler: Pickler, cls: type) -> Reduction:
+def reduce_class(pickler: MessagePickler, cls: type) -> Reduction:
     known = _builtin_name(cls) or _other_name(cls)
     if known is not None:
         return _rebuild.named_type, known
@@ -232,22 +232,22 @@ def _other_name(cls: type) -> tuple[str, str] | None:
     return next(((cls.__module__, name) for name, value in list(vars(module).items()) if value is cls), None)
 
 
-def reduce_super(pickler: Pickler, obj: Any) -> Reduction:
+def reduce_super(pickler: MessagePickler, obj: Any) -> Reduction:
     if obj.__self__ is None:
         return super, (obj.__thisclass__,)
     return super, (obj.__thisclass__, obj.__self__)
 
 
-def reduce_by_cloudpickle(pickler: Pickler, obj: Any) -> Reduction:
+def reduce_by_cloudpickle(pickler: MessagePickler, obj: Any) -> Reduction:
     registered = copyreg.dispatch_table.get(type(obj))
     return registered(obj) if registered else _cloudpickle.Pickler._dispatch_table[type(obj)](obj)
 
 
-def _reduce_weakref(pickler: Pickler, obj: Any) -> Reduction:
+def _reduce_weakref(pickler: MessagePickler, obj: Any) -> Reduction:
     return _rebuild.weak, (obj(),)
 
 
-def _reduce_lru_cache(pickler: Pickler, obj: Any) -> Reduction:
+def _reduce_lru_cache(pickler: MessagePickler, obj: Any) -> Reduction:
     if by_reference(obj):
         return NotImplemented
     settings = obj.cache_parameters()
@@ -255,13 +255,13 @@ def _reduce_lru_cache(pickler: Pickler, obj: Any) -> Reduction:
     return _rebuild.lru_cache, (obj.__wrapped__, settings["maxsize"], settings["typed"]), state or None
 
 
-def _reduce_cached_property(pickler: Pickler, obj: Any) -> Reduction:
+def _reduce_cached_property(pickler: MessagePickler, obj: Any) -> Reduction:
     # Without the lock that it has before Python 3.12: it guards nothing that is sent.
     state = {key: value for key, value in vars(obj).items() if key not in ("func", "lock")}
     return type(obj), (obj.func,), state
 
 
-def _reduce_type_parameter(pickler: Pickler, obj: Any) -> Reduction:
+def _reduce_type_parameter(pickler: MessagePickler, obj: Any) -> Reduction:
     if _named_in_its_module(obj):
         return NotImplemented
     keywords: dict[str, Any] = {"__module__": getattr(obj, "__module__", None)}
@@ -275,14 +275,14 @@ def _reduce_type_parameter(pickler: Pickler, obj: Any) -> Reduction:
     return _rebuild.type_parameter, (identify(obj), type(obj).__name__, obj.__name__, args, keywords)
 
 
-def _reduce_new_type(pickler: Pickler, obj: Any) -> Reduction:
+def _reduce_new_type(pickler: MessagePickler, obj: Any) -> Reduction:
     if by_reference(obj):
         return NotImplemented
     keywords = {"__module__": obj.__module__}
     return _rebuild.type_parameter, (identify(obj), "NewType", obj.__name__, (obj.__supertype__,), keywords)
 
 
-def _reduce_type_alias(pickler: Pickler, obj: Any) -> Reduction:
+def _reduce_type_alias(pickler: MessagePickler, obj: Any) -> Reduction:
     if _named_in_its_module(obj):
         return NotImplemented
     # It bears no weak reference, so it has no identity to keep: each message makes a new one.
@@ -294,7 +294,7 @@ def _named_in_its_module(obj: Any) -> bool:
     return module is not None and importable(module.__name__) and getattr(module, obj.__name__, None) is obj
 
 
-def _reduce_sentinel(pickler: Pickler, obj: Any) -> Reduction:
+def _reduce_sentinel(pickler: MessagePickler, obj: Any) -> Reduction:
     """A constant of `dataclasses` that is compared with `is`: by its name."""
     import dataclasses
 

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ._advice import advice_for
-from ._core import Frames, write
 from ._errors import CopiedState, Unserializable
 from ._islands import carries, reduce_by_dill
-from ._pickler import Pickler, Refused
+from ._message import Refused
+from ._pickler import Pickler
 from ._walk import path_to, reduce_natively
+from ._write import Frames, write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
-    from ._pickler import Reduction
+    from ._message import Reduction
 
 _warned: WeakSet[Any] = WeakSet()
 
@@ -48,12 +50,14 @@ class CarefulPickler(Pickler):
             raise Refused(obj, describe_failure(error)) from second
 
 
-def dumps_carefully(obj: Any, strict: bool, oob: int, names: tuple[str, ...], first: Exception) -> Frames:
-    """Frames if dill helps; raises Unserializable otherwise."""
+def dumps_carefully(
+    obj: Any, strict: bool, oob: int, names: tuple[str, ...], first: Exception
+) -> tuple[Frames, Sequence[object]]:
+    """What `write` gives if dill helps; raises Unserializable otherwise."""
     if isinstance(first, RecursionError):
         raise _too_deep(obj, names) from first
     try:
-        return write(CarefulPickler, obj, strict, oob, names)
+        return write(CarefulPickler, obj, strict, oob)
     except (MemoryError, CopiedState):
         raise
     except RecursionError as error:
@@ -94,7 +98,7 @@ def type_name(obj: Any) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def warn_of_copies(root: Any, copies: list[Any], names: tuple[str, ...]) -> None:
+def warn_of_copies(root: Any, copies: Sequence[Any], names: tuple[str, ...]) -> None:
     """One warning for each object, however often it is sent: finding the path costs a walk."""
     for obj in copies:
         if obj in _warned:

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 from _pickle import loads as _loads
-from collections import namedtuple
 
 from ._errors import CopiedState
-from ._pickler import Pickler, reducers
+from ._pickler import Pickler
+from ._write import IN_BAND, Frames, write
 
 # Importing `typing` would take longer than all the rest of the package.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pickle import PickleBuffer
-    from typing import Any, NamedTuple
-
-    class Frames(NamedTuple):
-        """A serialized object: pickle bytes and the buffers that travel beside them.
-
-        The buffers are views of the sender's memory, not copies: write them out before the object changes.
-        """
-
-        header: bytes
-        buffers: tuple[PickleBuffer, ...]
-
-else:
-    Frames = namedtuple("Frames", ("header", "buffers"), module="anypool_serialize")
-    Frames.__doc__ = "A serialized object: pickle bytes, and the buffers (views of the sender's memory) beside them."
-
-IN_BAND = 1 << 62
-# A tenth of the time of a small message goes into the constructor of a named tuple.
-_new = tuple.__new__
-
-
-class _Sink:
-    __slots__ = ("write",)
+    from typing import Any
 
 
 def dumps(obj: object, *, strict: bool = False, oob: int = 65536, names: tuple[str, ...] = ()) -> Frames:
@@ -49,13 +27,18 @@ def dumps(obj: object, *, strict: bool = False, oob: int = 65536, names: tuple[s
     if type(oob) is not int:
         oob = _whole(oob)
     try:
-        return write(Pickler, obj, strict, oob, names)
+        frames, copies = write(Pickler, obj, strict, oob)
     except (MemoryError, CopiedState):
         raise
     except Exception as error:  # noqa: BLE001  reducers are anybody's code
         from ._careful import dumps_carefully
 
-        return dumps_carefully(obj, strict, oob, names, error)
+        frames, copies = dumps_carefully(obj, strict, oob, names, error)
+    if copies:
+        from ._careful import warn_of_copies
+
+        warn_of_copies(obj, copies, names)
+    return frames
 
 
 def _whole(oob: object) -> int:
@@ -65,32 +48,6 @@ def _whole(oob: object) -> int:
         return index(oob)  # type: ignore[arg-type]  # what has no index is refused
     except TypeError:
         raise TypeError(f"oob is a number of bytes, got {oob!r}") from None
-
-
-def write(kind: type[Pickler], obj: object, strict: bool, oob: int, names: tuple[str, ...]) -> Frames:
-    parts: list[bytes] = []
-    buffers: list[Any] = []
-
-    def keep(buffer: Any) -> bool:
-        if buffer.raw().nbytes < oob:
-            return True
-        buffers.append(buffer)
-        return False
-
-    sink: Any = _Sink()
-    sink.write = parts.append
-    pickler = kind(sink, 5, False, keep)
-    if strict:
-        pickler.strict = True
-    pickler.dump(obj)
-    if reducers.passing:
-        reducers.forget_passing()
-    if pickler.opened is not None and pickler.opened.copies:
-        from ._careful import warn_of_copies
-
-        warn_of_copies(obj, pickler.opened.copies, names)
-    header = parts[0] if len(parts) == 1 else b"".join(parts)
-    return _new(Frames, (header, tuple(buffers)))
 
 
 def loads(frames: Frames | bytes | bytearray | memoryview, buffers: Iterable[Any] = ()) -> Any:

@@ -10,9 +10,10 @@ import struct
 from os import PathLike
 from typing import Any, BinaryIO
 
-from ._core import Frames, dumps, loads
+from ._core import dumps, loads
 from ._errors import AnypoolError
 from ._rebuild import VERSION
+from ._write import Frames
 
 _MAGIC = b"\x8fanypool"
 _FORMAT = 1

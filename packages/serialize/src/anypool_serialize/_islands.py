@@ -8,10 +8,8 @@ import threading
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from . import _rebuild
-
 if TYPE_CHECKING:
-    from ._pickler import Reduction
+    from ._message import Reduction
 
 _lock = threading.RLock()
 
@@ -55,7 +53,7 @@ def reduce_by_dill(obj: Any) -> Reduction:
 
     File mode 1: a copy of a file stands where the original stood and does not empty it, as 0 would with "w".
     """
-    return _rebuild.island, (import_dill().dumps(obj, protocol=5, byref=False, fmode=1, recurse=True),)
+    return loads, (import_dill().dumps(obj, protocol=5, byref=False, fmode=1, recurse=True),)
 
 
 def carries(kind: type) -> bool:

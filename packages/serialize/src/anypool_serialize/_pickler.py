@@ -9,9 +9,9 @@ import _thread
 import copyreg
 import sys
 import types
-from _pickle import Pickler as _CPickler
 
 from . import _rebuild
+from ._message import CellShell, MessagePickler, Refused
 from ._where import by_reference, importable
 
 # Importing `typing` would take longer than all the rest of the package.
@@ -20,56 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Reduction = Any  # a tuple as __reduce__ returns, a global's name, or NotImplemented for "as pickle does"
-    Reducer = Callable[["Pickler", Any], Reduction]
+    from ._message import Reducer, Reduction
 
 
-class Refused(Exception):
-    """Stops a pickler at `obj`; never leaves the package."""
-
-    def __init__(self, obj: object, reason: str) -> None:
-        super().__init__(reason)
-        self.obj = obj
-        self.reason = reason
-
-
-class Message:
-    """What reducers remember about the message being written."""
-
-    __slots__ = ("cells", "copies", "namespaces")
-
-    def __init__(self) -> None:
-        # Objects whose copy shares nothing with them.
-        self.copies: list[object] = []
-        # Functions that share their globals, or an enclosing variable, share it on the far side too.
-        self.namespaces: dict[int, dict[str, Any]] = {}
-        self.cells: dict[int, tuple[CellShell, types.CellType]] = {}
-
-
-class Pickler(_CPickler):
+class Pickler(MessagePickler):
     """One message."""
-
-    strict = False
-    opened: Message | None = None
-
-    @property
-    def message(self) -> Message:
-        # Made when first asked for: most messages are data and have no use for it.
-        if self.opened is None:
-            self.opened = Message()
-        return self.opened
 
     def reducer_override(self, obj: Any) -> Reduction:
         reducer = reducers[type(obj)]
         if reducer is None:
             return NotImplemented
         return reducer(self, obj)
-
-
-class CellShell:
-    """Stands for a function's cell in the stream; it is written before what the cell holds."""
-
-    __slots__ = ()
 
 
 class _Reducers(dict["type", "Reducer | None"]):
@@ -132,7 +93,7 @@ _LATE = frozenset(
 )
 
 
-def _reduce_class(pickler: Pickler, cls: type) -> Reduction:
+def _reduce_class(pickler: MessagePickler, cls: type) -> Reduction:
     if by_reference(cls):
         return NotImplemented
     from . import _byvalue
@@ -147,7 +108,7 @@ def _made_its_own_way(kind: type) -> bool:
     return (init or new) and not any(reduce)
 
 
-def _reduce_exception(pickler: Pickler, error: BaseException) -> Reduction:
+def _reduce_exception(pickler: MessagePickler, error: BaseException) -> Reduction:
     if type(error) in copyreg.dispatch_table:
         return NotImplemented
     reduction = error.__reduce_ex__(5)
@@ -156,7 +117,7 @@ def _reduce_exception(pickler: Pickler, error: BaseException) -> Reduction:
     return _rebuild.exception, reduction[:2], *reduction[2:]
 
 
-def _reduce_function(pickler: Pickler, func: types.FunctionType) -> Reduction:
+def _reduce_function(pickler: MessagePickler, func: types.FunctionType) -> Reduction:
     if by_reference(func):
         return NotImplemented
     from . import _byvalue
@@ -164,7 +125,7 @@ def _reduce_function(pickler: Pickler, func: types.FunctionType) -> Reduction:
     return _byvalue.reduce_function(pickler, func)
 
 
-def _reduce_method(pickler: Pickler, method: types.MethodType) -> Reduction:
+def _reduce_method(pickler: MessagePickler, method: types.MethodType) -> Reduction:
     owner, func = method.__self__, method.__func__
     try:
         found = getattr(owner, func.__name__)
@@ -174,7 +135,7 @@ def _reduce_method(pickler: Pickler, method: types.MethodType) -> Reduction:
     return NotImplemented if by_name else (types.MethodType, (func, owner))
 
 
-def _reduce_module(pickler: Pickler, module: types.ModuleType) -> Reduction:
+def _reduce_module(pickler: MessagePickler, module: types.ModuleType) -> Reduction:
     name = module.__name__
     if sys.modules.get(name) is module and (importable(name) or name == "__main__"):
         return _rebuild.module, (name,)
@@ -185,16 +146,16 @@ def _reduce_module(pickler: Pickler, module: types.ModuleType) -> Reduction:
 _OF_THE_IMPORT = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 
 
-def _refuse_connection(pickler: Pickler, connection: Any) -> Reduction:
+def _refuse_connection(pickler: MessagePickler, connection: Any) -> Reduction:
     # Its state is the number of a descriptor, which there names one of the receiver's own.
     raise Refused(connection, "it is an open pipe of this process")
 
 
-def _reduce_shell(pickler: Pickler, shell: CellShell) -> Reduction:
+def _reduce_shell(pickler: MessagePickler, shell: CellShell) -> Reduction:
     return _rebuild.cell, ()
 
 
-def _reduce_view(pickler: Pickler, view: memoryview) -> Reduction:
+def _reduce_view(pickler: MessagePickler, view: memoryview) -> Reduction:
     if view.c_contiguous and view.ndim:
         from _pickle import PickleBuffer
 
@@ -203,7 +164,7 @@ def _reduce_view(pickler: Pickler, view: memoryview) -> Reduction:
 
 
 def _reduce_lazily(name: str) -> Reducer:
-    def reduce(pickler: Pickler, obj: Any) -> Reduction:
+    def reduce(pickler: MessagePickler, obj: Any) -> Reduction:
         from . import _byvalue
 
         return getattr(_byvalue, name)(pickler, obj)
@@ -211,12 +172,12 @@ def _reduce_lazily(name: str) -> Reducer:
     return reduce
 
 
-def _reduce_lock(pickler: Pickler, lock: Any) -> Reduction:
+def _reduce_lock(pickler: MessagePickler, lock: Any) -> Reduction:
     # A new one, free even if this one is held: nobody over there could ever release it.
     return _as_copy(pickler, lock, lambda: (type(lock) if type(lock) is _thread.RLock else _thread.allocate_lock, ()))
 
 
-def _reduce_file(pickler: Pickler, file: Any) -> Reduction:
+def _reduce_file(pickler: MessagePickler, file: Any) -> Reduction:
     for name in ("stdin", "stdout", "stderr"):
         if file is getattr(sys, name) or file is getattr(sys, f"__{name}__"):
             return getattr, (sys, name)
@@ -225,7 +186,7 @@ def _reduce_file(pickler: Pickler, file: Any) -> Reduction:
     return _as_copy(pickler, file, lambda: _islands.reduce_by_dill(file))
 
 
-def _as_copy(pickler: Pickler, obj: Any, reduce: Callable[[], Reduction]) -> Reduction:
+def _as_copy(pickler: MessagePickler, obj: Any, reduce: Callable[[], Reduction]) -> Reduction:
     registered = copyreg.dispatch_table.get(type(obj))
     if registered is not None:
         return registered(obj)

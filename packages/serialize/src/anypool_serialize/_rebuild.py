@@ -231,9 +231,3 @@ def lru_cache(func: Callable[..., Any], maxsize: int | None, typed: bool) -> obj
     from functools import lru_cache
 
     return lru_cache(maxsize=maxsize, typed=typed)(func)
-
-
-def island(data: bytes) -> object:
-    from ._islands import loads
-
-    return loads(data)

@@ -1,0 +1,60 @@
+"""One object written by one pickler, as frames."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from ._pickler import reducers
+
+# Importing `typing` would take longer than all the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pickle import PickleBuffer
+    from typing import Any, NamedTuple
+
+    from ._pickler import Pickler
+
+    class Frames(NamedTuple):
+        """A serialized object: pickle bytes and the buffers that travel beside them.
+
+        The buffers are views of the sender's memory, not copies: write them out before the object changes.
+        """
+
+        header: bytes
+        buffers: tuple[PickleBuffer, ...]
+
+else:
+    Frames = namedtuple("Frames", ("header", "buffers"), module="anypool_serialize")
+    Frames.__doc__ = "A serialized object: pickle bytes, and the buffers (views of the sender's memory) beside them."
+
+IN_BAND = 1 << 62
+# A tenth of the time of a small message goes into the constructor of a named tuple.
+_new = tuple.__new__
+
+
+class _Sink:
+    __slots__ = ("write",)
+
+
+def write(kind: type[Pickler], obj: object, strict: bool, oob: int) -> tuple[Frames, Sequence[object]]:
+    """Frames, and the objects whose copy shares nothing with them."""
+    parts: list[bytes] = []
+    buffers: list[Any] = []
+
+    def keep(buffer: Any) -> bool:
+        if buffer.raw().nbytes < oob:
+            return True
+        buffers.append(buffer)
+        return False
+
+    sink: Any = _Sink()
+    sink.write = parts.append
+    pickler = kind(sink, 5, False, keep)
+    if strict:
+        pickler.strict = True
+    pickler.dump(obj)
+    if reducers.passing:
+        reducers.forget_passing()
+    header = parts[0] if len(parts) == 1 else b"".join(parts)
+    return _new(Frames, (header, tuple(buffers))), () if pickler.opened is None else pickler.opened.copies
