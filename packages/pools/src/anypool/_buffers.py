@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from errno import EMFILE, ENFILE
 
+from anypool import _linux
 from anypool._packing import Parcel, inline
 from anypool._segments import ARENA, SEGMENT, Arena, Mappings, Sealed, SegmentLost
 from anypool._wire import Buffer, Message, Ref
@@ -89,7 +90,7 @@ class Buffers:
             spare, self._spare = self._spare, -1
             os.close(spare)
             try:
-                fd = os.open(f"/proc/{ref.pid}/fd/{ref.fd}", os.O_RDONLY | os.O_CLOEXEC)
+                fd = _linux.open_of(ref.pid, ref.fd, os.O_RDONLY)
                 try:
                     return bytearray(self.read(ref._replace(fd=fd)))
                 finally:

@@ -67,6 +67,10 @@ class Body:
         self.calling, self.parcel, self.digest, self.size, self.key = calling, parcel, digest, size, key
 
 
+# Seconds that a chunk's items may take before what is done goes home.
+BUDGET = 0.008
+
+
 class Job:
     """What all chunks of one map share; number 0 is that of single calls.
 
@@ -87,7 +91,7 @@ class Job:
         body: Body,
         *,
         stop: bool = False,
-        budget: float = 0.008,
+        budget: float = BUDGET,
         careful: bool = False,
         timeout: float | None = None,
         lost_retries: int = 2,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
+from anypool import _linux
 from anypool._agents import AgentLost, open_control
 from anypool._channel import Channel
 from anypool._errors import LauncherUnavailable
@@ -66,7 +67,7 @@ class Line:
         self._heard = True
         setup = control(
             Kind.SETUP, sys_path=[_absolute(entry) for entry in sys.path], argv=[*map(_plain, sys.argv[:1])],
-            cwd=os.path.abspath(setting.cwd) if setting.cwd else _folder(), env=environment, umask=_umask(),
+            cwd=os.path.abspath(setting.cwd) if setting.cwd else _folder(), env=environment, umask=_linux.umask(),
             affinity=sorted(os.sched_getaffinity(0)), memory_limit=setting.memory,
         )  # fmt: skip
         self._control.send(setup)
@@ -190,14 +191,5 @@ def _absolute(entry: str) -> str:
 def _folder() -> str | None:
     try:
         return os.getcwd()
-    except OSError:
-        return None
-
-
-def _umask() -> int | None:
-    # Asking os.umask means changing it for a moment, under other threads' feet.
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            return next((int(line.split()[1], 8) for line in status if line.startswith("Umask")), None)
     except OSError:
         return None

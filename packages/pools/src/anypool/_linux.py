@@ -15,6 +15,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _MADV_HUGEPAGE = 14
+_MADV_POPULATE_WRITE = 23
+_MAP_NORESERVE = 0x4000
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 # glibc never keeps a freed block of this size for the next one.
 _FRESH = 32 << 20
@@ -143,6 +145,35 @@ def new_segment(name: str) -> int:
 def reserve(fd: int, offset: int, size: int) -> None:
     """Take space before it is touched: touching what can't be had is a SIGBUS, this is an `OSError`."""
     os.posix_fallocate(fd, offset, size)
+
+
+def open_of(pid: int, fd: int, flags: int) -> int:
+    """A descriptor of one's own for what another process of this user has open; `OSError` if it is gone."""
+    return os.open(f"/proc/{pid}/fd/{fd}", flags | os.O_CLOEXEC)
+
+
+def populate(window: mmap.mmap, start: int, size: int) -> None:
+    """Have the pages there, in one call instead of a fault for each; nothing before Linux 5.14."""
+    try:
+        window.madvise(_MADV_POPULATE_WRITE, start, size)
+    except (OSError, ValueError):
+        pass
+
+
+def give_back(window: mmap.mmap, start: int, size: int) -> None:
+    """Return the memory of a part of a segment to the system."""
+    window.madvise(mmap.MADV_REMOVE, start, size)
+
+
+def map_private(fd: int, length: int, offset: int) -> mmap.mmap:
+    """A writable mapping whose changes stay in this process and are not paid for in advance."""
+    return mmap.mmap(fd, length, mmap.MAP_PRIVATE | _MAP_NORESERVE, offset=offset)
+
+
+def umask() -> int | None:
+    """This process' file mode mask; asking `os.umask` means changing it for a moment, under other threads' feet."""
+    lines = _read("/proc/self/status").splitlines()
+    return next((int(line.split()[1], 8) for line in lines if line.startswith(b"Umask")), None)
 
 
 def seal(fd: int) -> None:

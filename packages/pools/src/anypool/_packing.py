@@ -12,7 +12,7 @@ from sys import getsizeof
 from typing import Any
 
 from anypool._chunk import Body, Calling, Mode
-from anypool._serve import RUN, loading
+from anypool._serve import PLAIN, RUN, loading
 from anypool._slot import Flight
 from anypool._wire import IN_BAND, MOST_BUFFERS, NO_DIGEST, Buffer, Kind, Message, Ref
 from anypool_serialize import Frames, by_reference, dumps
@@ -39,7 +39,6 @@ os.register_at_fork(after_in_child=_renew)
 _named: dict[Any, Body] = {}
 _MOST_NAMED = 256
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
-_PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 
 
 class Parcel:
@@ -87,7 +86,7 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place =
 
     A few numbers and strings can't change, nor do they run code when they are pickled: that is left to `pack_plain`.
     """
-    if not kwargs and _PLAIN.issuperset(map(type, args)):
+    if not kwargs and PLAIN.issuperset(map(type, args)):
         size = sum(map(getsizeof, args))
         if size < _SMALL_BODY:
             return Mode.STAR, args, size

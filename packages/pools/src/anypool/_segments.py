@@ -30,8 +30,6 @@ _PAGE = mmap.PAGESIZE
 _WINDOW = 64 << 20
 _SPACING = 1 << 40
 _MOST_SEGMENTS = 1 << 22
-_MADV_POPULATE_WRITE = 23
-_MAP_NORESERVE = 0x4000
 # Beyond so many the one used longest ago is unmapped; what is in use stays valid.
 _MOST_WINDOWS = 256
 # A warm slot may be this many classes too big: better than touching fresh memory.
@@ -144,7 +142,7 @@ class Arena(_Closed):
             while self._warm[held] and size > 0:
                 offset = self._warm[held].pop(0)
                 window, start = self._window(offset, held)
-                window.madvise(mmap.MADV_REMOVE, start, held)
+                _linux.give_back(window, start, held)
                 self._cold.setdefault(held, []).append(offset)
                 self._taken -= held
                 size -= held
@@ -162,11 +160,7 @@ class Arena(_Closed):
             self._cold.setdefault(size, []).append(offset)
             raise
         self._taken += size
-        try:
-            # One call for all pages instead of a fault for each; Linux 5.14.
-            window.madvise(_MADV_POPULATE_WRITE, start, size)
-        except (OSError, ValueError):
-            pass
+        _linux.populate(window, start, size)
         return self._use(offset, size)
 
     def _place(self, size: int) -> int:
@@ -300,7 +294,7 @@ class Mappings(_Closed):
     def _open(self, ref: Ref) -> int:
         key = (ref.pid, ref.fd, ref.offset // _SPACING)
         if key not in self._files:
-            self._files[key] = os.open(f"/proc/{ref.pid}/fd/{ref.fd}", os.O_RDWR | os.O_CLOEXEC)
+            self._files[key] = _linux.open_of(ref.pid, ref.fd, os.O_RDWR)
         return self._files[key]
 
     def _view_private(self, ref: Ref) -> memoryview:
@@ -370,10 +364,10 @@ class Mappings(_Closed):
 
 
 def _map_private(ref: Ref, first: int) -> mmap.mmap:
-    fd = os.open(f"/proc/{ref.pid}/fd/{ref.fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = _linux.open_of(ref.pid, ref.fd, os.O_RDONLY | os.O_NONBLOCK)
     try:
         length = os.fstat(fd).st_size - first
-        return mmap.mmap(fd, length, mmap.MAP_PRIVATE | _MAP_NORESERVE, offset=first)
+        return _linux.map_private(fd, length, first)
     finally:
         os.close(fd)
 

@@ -32,7 +32,8 @@ ERROR = Struct("<IB")
 _LONGEST_STEP = 64
 _MOST_BODIES = 256
 _STOPPED = "the task raised StopIteration, as next() does when nothing is left; give next() a default, or catch it"
-_PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
+# Immutable, and pickled without running any code.
+PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 _MOST_BODY_BYTES = 64 << 20
 
 
@@ -202,7 +203,7 @@ class Server:
         except BaseException as error:  # noqa: BLE001 - user code
             return self._pack(message, [None], {0: error}, perf_counter() - started)
         seconds = perf_counter() - started
-        if type(value) not in _PLAIN:
+        if type(value) not in PLAIN:
             return self._pack(message, [value], {}, seconds)
         reply = _reply_to(message, Kind.REPLY)
         reply.count = 1

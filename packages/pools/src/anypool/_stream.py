@@ -42,11 +42,8 @@ class Cut(NamedTuple):
 class Input:
     """The user's iterables, read only by the thread whose turn it is; remembers where they ended and how."""
 
-    numbered = False
-
     def __init__(self, mode: Mode, iterables: tuple[Iterable[Any], ...], strict: bool) -> None:
         self.mode = mode
-        self._count = 0
         self._sequence: Any = None
         self._at = 0
         if len(iterables) > 1:
@@ -63,6 +60,10 @@ class Input:
     def close(self) -> None:
         """Let go of the iterables: a generator that nobody else holds ends now, and runs what it has to."""
         self.ended, self._sequence, self._rows = True, None, iter(())
+
+    def shown(self, row: Any) -> Any:
+        """The arguments of a row as the user gave them."""
+        return row
 
     def read(self, count: int) -> tuple[int, Any]:
         """Up to `count` items, as the payload of a chunk; what an iterable raises ends the input, in its place."""
@@ -87,7 +88,13 @@ class Input:
 class Numbered(Input):
     """The same with each item's index before its arguments."""
 
-    numbered = True
+    def __init__(self, mode: Mode, iterables: tuple[Iterable[Any], ...], strict: bool) -> None:
+        super().__init__(mode, iterables, strict)
+        self._count = 0
+
+    def shown(self, row: Any) -> Any:
+        """Without the index."""
+        return row[1:]
 
     def read(self, count: int) -> tuple[int, Any]:
         """As for `Input`; the indices are as many as have been read."""
@@ -324,7 +331,7 @@ class Stream:
         row = payload[0] if self.job.mode is Mode.STAR else tuple(column[0] for column in payload)
         if type(row) is NoArguments:
             return row.error
-        row = row[1:] if self.source.numbered else row
+        row = self.source.shown(row)
         one = f"item {index}"
         names = (one,) if len(row) == 1 else tuple(f"{one}, argument {at}" for at in range(len(row)))
         try:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anypool._calls import Call
-from anypool._chunk import Calling, Job, Mode, Packed, failed
+from anypool._chunk import BUDGET, Calling, Job, Mode, Packed, failed
 from anypool._engine import Engine
 from anypool._iterate import Batches, Items
 from anypool._options import Options
@@ -25,7 +25,6 @@ __all__: list[str] = []
 R = TypeVar("R")
 
 _numbers = itertools.count(1)
-_BUDGET = 0.008
 
 
 def open_stream(
@@ -56,7 +55,7 @@ def open_stream(
         mode,
         body,
         stop=options.halt,
-        budget=_BUDGET if fixed is None else float("inf"),
+        budget=BUDGET if fixed is None else float("inf"),
         careful=careful,
         timeout=options.timeout,
         lost_retries=options.lost_retries,

@@ -7,7 +7,7 @@ import select
 import sys
 
 from anypool._failure import describe
-from anypool._linux import private_copy
+from anypool._linux import open_of, private_copy
 from anypool._segments import ARENA, SEGMENT, Arena, Mappings
 from anypool._serve import Server
 from anypool._watch import Watch
@@ -82,7 +82,7 @@ class _Worker:
             return True
         pid, fd = fields["claims"]
         try:
-            self._claims = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._claims = open_of(pid, fd, os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
             pass
         self._segments = fields["probe"] is not None and self._reaches(Ref(*fields["probe"]))
