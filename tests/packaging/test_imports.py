@@ -29,7 +29,10 @@ else:
     raise AssertionError("no agent was started first")
 """
 # Written `module.name`, as the code would say it.
-LINUX_ONLY = {"os.memfd_create", "os.pidfd_open", "os.eventfd", "os.posix_fallocate", "mmap.MADV_REMOVE", "signal.pidfd_send_signal"}
+LINUX_ONLY = {
+    *("os.eventfd", "os.memfd_create", "os.pidfd_open", "os.posix_fallocate"),
+    *("mmap.MADV_REMOVE", "signal.pidfd_send_signal"),
+}
 
 each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
 

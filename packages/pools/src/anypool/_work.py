@@ -41,15 +41,28 @@ def open_stream(
         raise TypeError(f"the first argument is what to call, got {f!r}")
     if not iterables:
         raise TypeError("a map needs at least one iterable")
-    crew = engine.crew
     _check_iterables(iterables)
+    stream = _stream(engine, mode, f, iterables, options, ordered)
+    try:
+        engine.open(stream)
+    except BaseException:
+        # An interrupt on the way out, when the engine has it already.
+        engine.end(stream, kill=False)
+        raise
+    return stream
+
+
+def _stream(
+    engine: Engine, mode: Mode, f: Callable[..., Any], iterables: tuple[Any, ...], options: Options, ordered: bool
+) -> Stream:
+    crew = engine.crew
     length = _shortest(iterables)
     source = (Input if options.seed is None else Numbered)(mode, iterables, options.strict)
+    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options)))
     careful = options.timeout is not None or options.lost_retries == 0
     fixed = options.chunksize
     if (crew.runs_here and options.lazy) or (careful and not crew.reports_items):
         fixed = 1
-    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options)))
     job = Job(
         next(_numbers),
         mode,
@@ -62,7 +75,7 @@ def open_stream(
         retry_late=options.retry_late,
         context=contextvars.copy_context() if crew.keeps_context else None,
     )
-    stream = Stream(
+    return Stream(
         job,
         source,
         Sizer(fixed, length, engine.paces.get(body.key)),
@@ -72,13 +85,6 @@ def open_stream(
         error_retries=options.error_retries,
         buffersize=options.buffersize,
     )
-    try:
-        engine.open(stream)
-    except BaseException:
-        # An interrupt on the way out, when the engine has it already.
-        engine.end(stream, kill=False)
-        raise
-    return stream
 
 
 def _seeding(options: Options) -> Seeding | None:
