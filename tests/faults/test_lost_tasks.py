@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -18,6 +19,7 @@ from anypool import (
     WorkerLost,
     get_pool,
 )
+from anypool._segments import SegmentLost
 
 
 @pytest.mark.parametrize("raised", [SystemExit(3), SystemExit("text"), GeneratorExit()])
@@ -139,8 +141,8 @@ class Lethal:
         return os._exit, (3,)
 
 
-@pytest.mark.parametrize("launcher", OTHER_PROCESSES)
-@pytest.mark.parametrize("retries", [None, 0])
+# On multiprocess it breaks the executor, and what else may run only once is lost with it.
+@pytest.mark.parametrize("launcher, retries", [("process:2", None), ("process:2", 0), ("multiprocess:2", None)])
 def test_an_item_that_kills_whoever_unpickles_it_costs_only_its_chunk(launcher: str, retries: int | None) -> None:
     options: dict[str, Any] = {} if retries is None else {"retries": retries}
     with get_pool(launcher) as pool:
@@ -168,3 +170,54 @@ def test_what_has_not_begun_can_be_cancelled_and_what_runs_can_be_killed(launche
             with pytest.raises((WorkerLost, CancelledError)):
                 result.result(5)
         assert [result.result(10) for result in waiting[:-1]] == [0] * 49
+
+
+class Losing:
+    """Stands for the segments of workers: so many of them can't be opened, for this reason."""
+
+    def __init__(self, view, count: int, reason: OSError) -> None:
+        self.view, self.left, self.reason = view, count, reason
+
+    def __call__(self, ref):
+        if self.left:
+            self.left -= 1
+            raise SegmentLost("no segment") from self.reason
+        return self.view(ref)
+
+
+def mappings_of(pool: Any) -> Any:
+    return pool._engine().crew._buffers._mappings
+
+
+def big(x: int) -> bytes:
+    return bytes([x]) * 1_000_000
+
+
+def test_a_result_that_is_lost_with_its_worker_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with get_pool("process:2") as pool:
+        mappings = mappings_of(pool)
+        monkeypatch.setattr(mappings, "view", Losing(mappings.view, 3, FileNotFoundError(errno.ENOENT, "gone")))
+        assert pool.map(big, range(6), chunksize=1) == [big(x) for x in range(6)]
+        assert mappings.view.left == 0
+
+
+def test_a_lost_result_of_a_task_that_may_run_only_once_is_a_lost_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with get_pool("process:1") as pool:
+        mappings = mappings_of(pool)
+        monkeypatch.setattr(mappings, "view", Losing(mappings.view, 1, FileNotFoundError(errno.ENOENT, "gone")))
+        outcomes: list[Any] = pool.map(big, range(3), retries=0, on_error="return")
+        lost, *rest = outcomes
+        assert isinstance(lost, WorkerLost)
+        assert lost.begun
+        assert rest == [big(1), big(2)]
+
+
+@pytest.mark.parametrize("reason", [errno.ENOMEM, errno.EMFILE])
+def test_a_result_that_can_not_be_mapped_is_read(reason: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with get_pool("process:2") as pool:
+        mappings = mappings_of(pool)
+        monkeypatch.setattr(mappings, "view", Losing(mappings.view, 4, OSError(reason, os.strerror(reason))))
+        pool.map(abs, range(4), chunksize=1)
+        pids = [worker.pid for worker in pool.workers()]
+        assert pool.map(big, range(6), chunksize=1) == [big(x) for x in range(6)]
+        assert [worker.pid for worker in pool.workers()] == pids

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("nothing_is_left")
 def settled(owner: Any) -> bool:
     """Whether the agent has what it imports once the first worker is there; costs a worker."""
     line = owner.spawn(99, len(owner.lines) + 1)
-    line.do("import sys; tell({'dataclasses', 'multiprocessing.process'} <= sys.modules.keys())")
+    line.do("import sys; tell({'dataclasses', 'logging'} <= sys.modules.keys())")
     return bool(line.answer() == "True")
 
 
@@ -314,3 +314,12 @@ def test_an_idle_agent_sleeps() -> None:
         before = switches()
         time.sleep(1.0)
         assert switches() - before <= 1
+
+
+def test_a_module_of_the_users_own_is_found_by_later_workers_as_by_the_first(tmp_path: Path) -> None:
+    (tmp_path / "selectors.py").write_text("mine = True\n")
+    with owning(sys_path=[str(tmp_path), *sys.path]) as owner:
+        wait_until(lambda: settled(owner))
+        line = owner.spawn(3)
+        assert line.ask("import selectors; tell(hasattr(selectors, 'mine'))") == "True"
+        assert line.ask("import logging, typing; tell(typing.Any is not None)") == "True"

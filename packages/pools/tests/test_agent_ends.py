@@ -23,7 +23,7 @@ from owner import (  # type: ignore[import-not-found]
     wait_until,
 )
 
-from anypool import _agents
+from anypool import _agents, _hearing, get_pool
 from anypool._agents import AgentLost, open_control
 from anypool._errors import LauncherUnavailable
 from anypool._wire import Kind
@@ -195,9 +195,39 @@ def test_an_agent_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
     silent.write_text("#!/bin/sh\nexec sleep 600\n")
     silent.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(silent))
-    monkeypatch.setattr(_agents, "_START_LIMIT", 0.3)
+    monkeypatch.setattr(_agents, "START_LIMIT", 0.3)
     monkeypatch.setattr(_agents, "_END_LIMIT", 0.3)
     owner = Owner(entry="silent")
     with pytest.raises(LauncherUnavailable, match="gave no answer"):
         owner.until(Kind.WELCOME)
     owner.control.close()
+
+
+def test_a_pool_whose_agent_does_nothing_says_so_or_gets_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (_agents, _hearing):
+        monkeypatch.setattr(module, "START_LIMIT", 0.5)
+    monkeypatch.setattr(_agents, "_END_LIMIT", 0.3)
+    with get_pool("process:1") as first:
+        assert first.map(abs, [-1]) == [1]
+        (agent,) = _agents._agents.values()
+        os.kill(agent.pid, signal.SIGSTOP)
+        with get_pool("process:1") as second:
+            assert second.map(abs, [-2]) == [2]
+        os.kill(agent.pid, signal.SIGCONT)
+        assert first.map(abs, [-3]) == [3]
+
+
+def test_a_pool_whose_agent_never_starts_is_launcher_unavailable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nexec sleep 600\n")
+    silent.chmod(0o755)
+    for module in (_agents, _hearing):
+        monkeypatch.setattr(module, "START_LIMIT", 0.3)
+    monkeypatch.setattr(_agents, "_END_LIMIT", 0.3)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    pool = get_pool("process:2")
+    with pytest.raises(LauncherUnavailable, match="gave no answer"):
+        pool.map(abs, [1])
+    pool.terminate()

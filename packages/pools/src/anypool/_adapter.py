@@ -63,7 +63,8 @@ class ExecutorCrew:
         # What the current executor has. Whoever holds the lock may not ask for the engine's.
         self._trips: dict[Future[Any], Trip] = {}
         self._watched = 0
-        self._lock = threading.Lock()
+        # Reentrant for the same reason as the engine's section.
+        self._lock = threading.RLock()
         self._aside = Aside()
         self._deliver: Callable[[list[Event]], None] = lambda _: None
 

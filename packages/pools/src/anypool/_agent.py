@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_CMSG_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from anypool import _linux
@@ -28,9 +29,9 @@ __all__: list[str] = []
 _OUTPUT_READ = 64 << 10
 _MOST_READS = 16
 _END_WITHIN = 5.0
-# What nearly every module of a user imports, and what passing on a manager's key takes: 25 ms in all. The first workers
-# are not kept waiting for it; later ones, and those of nested pools, have it.
-_COMMON = ("typing", "dataclasses", "logging", "multiprocessing.process")
+# What nearly every module of a user imports (20 ms). The first workers are not kept waiting for it; later ones, and
+# those of nested pools, have it.
+_COMMON = ("typing", "dataclasses", "logging")
 _COMMON_AFTER = 0.2
 
 
@@ -43,6 +44,8 @@ class Agent:
         self.sessions: set[Session] = set()
         self.workers: dict[int, Worker] = {}
         self._numbers = 0
+        # Modules that the first workers did not find imported.
+        self._common: set[str] = set()
         self._files = _raise_file_limit()
         self._ending = self._over = False
         self._door = socket(fileno=door)
@@ -121,14 +124,26 @@ class Agent:
                     pipes[3],
                     self._files,
                     session.setup,
+                    self._common,
                 )
             )
         its_door.close()
         close_all(pipes[1::2])
         self._adopt(worker, pipes[0], pipes[2])
         if self._numbers == 1:
-            self.loop.after(_COMMON_AFTER, _import_common)
+            self.loop.after(_COMMON_AFTER, self._import_common)
         return worker
+
+    def _import_common(self) -> None:
+        before = set(sys.modules)
+        try:
+            for name in _COMMON:
+                __import__(name)
+        except Exception:  # noqa: BLE001 - a worker that needs it will tell what is wrong with it
+            return
+        finally:
+            self._common = sys.modules.keys() - before
+        gc.freeze()
 
     @staticmethod
     def _fork() -> int:
@@ -264,15 +279,6 @@ class Agent:
 
     def _give_up(self) -> None:
         self._over = True
-
-
-def _import_common() -> None:
-    try:
-        for name in _COMMON:
-            __import__(name)
-    except Exception:  # noqa: BLE001 - a worker that needs it will tell what is wrong with it
-        return
-    gc.freeze()
 
 
 def _raise_file_limit() -> tuple[int, int] | None:

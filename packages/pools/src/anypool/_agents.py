@@ -37,7 +37,8 @@ else:
 
 __all__: list[str] = []
 
-_START_LIMIT = 30.0
+# Seconds within which an agent has to answer.
+START_LIMIT = 30.0
 _END_LIMIT = 5.0
 _READ = 256 << 10
 _ENDED = "ended"
@@ -72,7 +73,7 @@ class _Agent:
             self.door, far = socketpair(AF_UNIX, SOCK_SEQPACKET)
         except OSError as error:
             raise _unavailable(f"its agent can't be started: {error.strerror}") from error
-        self.door.settimeout(_START_LIMIT)
+        self.door.settimeout(START_LIMIT)
         try:
             self._errors = _linux.new_segment("errors")
             self.pid = spawn(far.fileno(), self._errors, env, entry)
@@ -164,7 +165,7 @@ def adopt(door: int) -> None:
     """In a worker, after its environment is set: its own pools ask the agent behind this descriptor."""
     global _door, _door_key
     _door = socket(fileno=door)
-    _door.settimeout(_START_LIMIT)
+    _door.settimeout(START_LIMIT)
     _door_key = _key_of(os.environ)
 
 
@@ -274,7 +275,7 @@ class Control:
         self._socket, self._agent = sock, agent
         self._decoder = Decoder()
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
-        self._deadline = time.monotonic() + _START_LIMIT
+        self._deadline = time.monotonic() + START_LIMIT
         self._heard = self._torn = False
         if agent is not None:
             agent.users += 1
@@ -324,13 +325,13 @@ class Control:
         except BlockingIOError:
             self._torn = False
             if not self._heard and time.monotonic() > self._deadline:
-                self._fail(f"gave no answer within {_START_LIMIT:.0f} s")
+                self.expire()
             return []
         except OSError:
             data = b""
         if not data:
             self._torn = False
-            self._fail(_ENDED)
+            self.expire(_ENDED)
         messages = self._decoder.feed(data)
         self._torn = False
         if not self._heard:
@@ -339,7 +340,8 @@ class Control:
                 self._agent.answered()
         return messages
 
-    def _fail(self, why: str) -> NoReturn:
+    def expire(self, why: str = f"gave no answer within {START_LIMIT:.0f} s") -> NoReturn:
+        """Raise `AgentLost`, or `LauncherUnavailable` if the agent has never answered."""
         if self._agent is None:
             raise AgentLost(why)
         with _lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import builtins
 import gc
+import itertools
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ import types
 from collections.abc import Callable
 
 from anypool import _agents, _linux
+from anypool._start import is_standard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Born(BaseException):
 class Birth:
     """A worker between its fork and its first task."""
 
-    __slots__ = ("agent", "door", "files", "number", "reader", "setup", "stderr", "stdout", "writer")
+    __slots__ = ("agent", "common", "door", "files", "number", "reader", "setup", "stderr", "stdout", "writer")
 
     def __init__(
         self,
@@ -50,9 +52,11 @@ class Birth:
         stderr: int,
         files: tuple[int, int] | None,
         setup: dict[str, Any],
+        common: set[str],
     ) -> None:
         self.agent, self.number, self.reader, self.writer, self.door = agent, number, reader, writer, door
         self.stdout, self.stderr, self.files, self.setup = stdout, stderr, files, setup
+        self.common = common
 
     def live(self, entry: str) -> NoReturn:
         """Run the worker's main function; never returns into the agent's code."""
@@ -102,10 +106,27 @@ class Birth:
         if setup.get("cwd") is not None:
             os.chdir(setup["cwd"])
         sys.path[:] = setup.get("sys_path") or sys.path
+        if self.common:
+            _forget_shadowed(self.common)
         sys.argv[:] = setup.get("argv") or [""]
         main = types.ModuleType("__main__")
         main.__dict__["__builtins__"] = builtins
         sys.modules["__main__"] = main
+
+
+def _forget_shadowed(common: set[str]) -> None:
+    """Let the worker import what its own path puts before the standard library, as the first workers do."""
+    found: set[str] = set()
+    for entry in itertools.takewhile(lambda entry: not is_standard(entry), sys.path):
+        try:
+            found.update(name.partition(".")[0] for name in os.listdir(entry))
+        except NotADirectoryError:
+            found |= common  # An archive; who knows what is in it.
+        except OSError:
+            continue
+    for name in common:
+        if name.partition(".")[0] in found:
+            del sys.modules[name]
 
 
 def _set_environment(wanted: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from errno import EMFILE, ENFILE
+from errno import EMFILE, ENFILE, ENOMEM
 
 from anypool import _linux
 from anypool._packing import Parcel, inline
@@ -69,7 +69,10 @@ class Buffers:
         return _SealedParcel(parts, sum(map(len, raw)), sealed)
 
     def fetcher(self, message: Message) -> Callable[[Ref], Buffer]:
-        """What gives the segments of one reply; they are given back when nothing refers to them."""
+        """What gives the segments of one reply; they are given back when nothing refers to them.
+
+        Raises `SegmentLost` if the worker has ended, and they with it.
+        """
         refs = [part for part in message.parts if type(part) is Ref]
         return _Fetcher(self._view, refs) if refs else _no_refs
 
@@ -77,7 +80,7 @@ class Buffers:
         try:
             return self._mappings.view(ref)
         except SegmentLost as error:
-            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (EMFILE, ENFILE):
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (EMFILE, ENFILE, ENOMEM):
                 raise
         data = self._read_by_the_spare(ref)
         self._unread.append(ref)
@@ -95,7 +98,7 @@ class Buffers:
                     return bytearray(self.read(ref._replace(fd=fd)))
                 finally:
                     os.close(fd)
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 raise SegmentLost(f"{ref} can't be read: {error}") from error
             finally:
                 # Somebody else may have taken the last one meanwhile.
@@ -150,18 +153,10 @@ class _Fetcher:
     """Opens the segments of a reply when it arrives: later its worker may be gone, and they with it."""
 
     def __init__(self, view: Callable[[Ref], Buffer], refs: list[Ref]) -> None:
-        self._views: dict[Ref, Buffer | SegmentLost] = {}
-        for ref in refs:
-            try:
-                self._views[ref] = view(ref)
-            except SegmentLost as error:
-                self._views[ref] = error
+        self._views = {ref: view(ref) for ref in refs}
 
     def __call__(self, ref: Ref) -> Buffer:
-        found = self._views.pop(ref)
-        if isinstance(found, SegmentLost):
-            raise found
-        return found
+        return self._views.pop(ref)
 
 
 def _no_refs(ref: Ref) -> Buffer:

@@ -39,7 +39,8 @@ class Channel:
         self.claims = self.greeted = False
         self.pid = 0
         self.answered = False
-        self.ended = False
+        # Nothing more is read of it; its loss has been told.
+        self.ended = self.lost = False
 
     def _open(self) -> None:
         task_end, self.writer = os.pipe()

@@ -31,7 +31,7 @@ __all__: list[str] = []
 _CLOSE_SECONDS = 10.0
 # Seconds before the next worker takes the slot of one that ended before it had finished anything.
 _BACK_OFF = (0.0, 0.0, 0.1, 0.2, 0.5, 1.0)
-_WITH_KEYS = (("multiprocessing", "multiprocessing.process"), ("multiprocess", "multiprocess.process"))
+_WITH_KEYS = ("multiprocessing", "multiprocess")
 
 
 class ProcessCrew(Hearing):
@@ -54,7 +54,7 @@ class ProcessCrew(Hearing):
         self._polling = False
         self._next_slot = self._incarnation = 0
         # Guards what waits to be written: a submitting thread and the one that polls may both write.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._watch = Watch()
         self._wake = _linux.new_event()
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -159,11 +159,11 @@ class ProcessCrew(Hearing):
         return channel.recall() if channel is not None else []
 
     def _introduce(self, channel: Channel) -> None:
-        """Managers' proxies among the arguments need the owner's key; it's known only once it has such a module."""
-        for name, module in _WITH_KEYS:
-            if name not in channel.authkeys and module in sys.modules:
+        """Managers' proxies among the arguments need the owner's key; without that module it can have none."""
+        for name in _WITH_KEYS:
+            if name not in channel.authkeys and f"{name}.managers" in sys.modules:
                 channel.authkeys.add(name)
-                key = bytes(sys.modules[module].current_process().authkey)
+                key = bytes(sys.modules[f"{name}.process"].current_process().authkey)
                 self._write(channel, control(Kind.SETUP, channel.slot, authkeys={name: key.hex()}))
 
     def _write(self, channel: Channel, message: Message, claim: bool = False) -> None:
@@ -186,7 +186,8 @@ class ProcessCrew(Hearing):
 
     def interrupt(self) -> None:
         """Make `poll` return."""
-        _linux.set_event(self._wake)
+        if self._wake >= 0:
+            _linux.set_event(self._wake)
 
     def poll(self, timeout: float) -> list[Event]:
         """Read what has come from workers and agent, and write what now fits."""
@@ -309,4 +310,5 @@ class ProcessCrew(Hearing):
         self._line.close()
         self._buffers.close()
         self._epoll.close()
-        os.close(self._wake)
+        wake, self._wake = self._wake, -1
+        os.close(wake)

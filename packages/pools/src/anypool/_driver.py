@@ -53,6 +53,9 @@ class Driver(ABC):
         self.crew, self.desk = crew, desk
         self.section = Section()
         self._token = threading.Lock()
+        self._leader = 0
+        # Whether calls were queued where they could not be sent.
+        self.deferred = False
         self._helped = self._asked = False
         self._waiters: list[_Waiter] = []
         self._guard: AbstractContextManager[None] = nullcontext() if crew.runs_here else shield
@@ -67,6 +70,8 @@ class Driver(ABC):
     def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
         """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
         self.check_here()
+        if self.section.held or self._leader == threading.get_ident():
+            raise RuntimeError("a signal handler or __del__ can't wait for the pool that it interrupts at work")
         if (gate := current()) is None:
             return self._drive(done, deadline)
         with gate:
@@ -95,6 +100,7 @@ class Driver(ABC):
                     try:
                         self._lead(done, deadline)
                     finally:
+                        self._leader = 0
                         self._token.release()
                         self._hand_on()
             if not leads:
@@ -103,12 +109,16 @@ class Driver(ABC):
 
     def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
         self.desk.depth = DEPTH
-        shield.wake = self.crew.interrupt
-        while not done() and not shield.interrupted:
-            timeout = self._patience(deadline)
-            if timeout <= 0:
-                return
-            self._step(timeout)
+        self._leader = threading.get_ident()
+        before = shield.wake_by(self.crew.interrupt)
+        try:
+            while not done() and not shield.interrupted:
+                timeout = self._patience(deadline)
+                if timeout <= 0:
+                    return
+                self._step(timeout)
+        finally:
+            shield.wake_by(before)
 
     def _patience(self, deadline: float | None) -> float:
         now = monotonic()
@@ -178,13 +188,17 @@ class Driver(ABC):
 
     def look_after(self, patience: float, wanted: Callable[[], bool]) -> bool:
         """The helper's turn: drive while nobody else does, until a caller asks; true if there is work in flight."""
+        if self.deferred:
+            with self.section:
+                self.deferred = False
+                self._after(())
         if not self.crew.polled:
             with self.section:
                 self._after(self.crew.poll(0.0))
                 return self.desk.expecting()
         if not self.desk.expecting() or not self._token.acquire(blocking=False):
             return self.desk.expecting()
-        self._helped = True
+        self._helped, self._leader = True, threading.get_ident()
         try:
             self.desk.depth = DEPTH_UNWATCHED
             self._step(0.0)
@@ -192,6 +206,7 @@ class Driver(ABC):
                 self._step(patience)
         finally:
             self._helped = self._asked = False
+            self._leader = 0
             self.desk.depth = DEPTH
             self._token.release()
             self._hand_on()

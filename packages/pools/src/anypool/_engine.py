@@ -74,9 +74,11 @@ class Engine(Driver):
 
         `lazy`: it waits for the next result only. A crew that isn't polled may make room as fast as it is filled.
         """
+        # The calling thread will take some itself, as a guest, once it drives.
+        own = DEPTH if not self.crew.polled and current() is not None else 0
         while True:
             with self.section:
-                count = self._wanted(stream, waiting and not (lazy and stream.news), self._own_room())
+                count = self._wanted(stream, waiting and not (lazy and stream.news), own)
             if not count:
                 return
             self.put(stream, stream.cut(count))
@@ -100,14 +102,12 @@ class Engine(Driver):
         # There may be no worker at the moment, or none any more.
         return stream.wanted(self.desk.room() + more, max(1, len(self.desk.slots)), waiting)
 
-    def _own_room(self) -> int:
-        """How many chunks the calling thread will take, as a guest, once it drives."""
-        return DEPTH if not self.crew.polled and current() is not None else 0
-
     def submit(self, call: Call) -> None:
-        """Queue a call, and send it if there is room."""
+        """Queue a call, and send it if there is room; if this interrupts a change of state, the helper sends it."""
         self.calls.add(call)
-        if self.broken is not None:
+        if self.section.held:
+            self.deferred = True
+        elif self.broken is not None:
             # Looked at only now, or it could break in between.
             with self.section:
                 self.calls.fail(self.broken)
@@ -156,7 +156,8 @@ class Engine(Driver):
         """Kill the worker that runs a call, or those that run a map; what else they had runs again."""
         for stream in [stream for stream, whole in list(self._gathering.items()) if whole is result]:
             self.end(stream, kill=True)
-            result.settle(failed(WorkerLost("the map was stopped by kill()", cause="killed")), 0)
+            with self.section:
+                result.settle(failed(WorkerLost("the map was stopped by kill()", cause="killed")), 0)
             return True
         with self.section:
             found = self.calls.remove(result)

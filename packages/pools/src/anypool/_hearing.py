@@ -10,12 +10,13 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
-from anypool._agents import AgentLost, readable
+from anypool._agents import START_LIMIT, AgentLost, readable
 from anypool._buffers import Buffers
 from anypool._channel import Channel
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._line import Line, Setting, cause_of
+from anypool._segments import SegmentLost
 from anypool._serve import unpack_reply
 from anypool._slot import Cause
 from anypool._wire import INLINE, PARTIAL, Kind, Message, WireError
@@ -51,6 +52,7 @@ class Hearing(ABC):
             self._epoll.close()
             self._buffers.close()
             raise
+        self._expect_agent()
         # A read into fresh memory of this size would cost a mapping and its page faults each time, 14 us.
         self._read_into = [bytearray(_READ)]
         self._read_view = memoryview(self._read_into[0])
@@ -72,14 +74,19 @@ class Hearing(ABC):
             return []
         events: list[Event] = []
         try:
-            messages = channel.decoder.feed(bytes(self._read_view[:count]))
-            understood = [self._understand(channel, message) for message in messages]
-            events += [event for event in understood if event is not None]
+            for message in channel.decoder.feed(bytes(self._read_view[:count])):
+                if (event := self._understand(channel, message)) is not None:
+                    events.append(event)  # noqa: PERF401 - what comes before an error is kept
         except WireError:
             # User code wrote to the pipe; nothing that follows can be read.
             self._epoll.unregister(channel.reader)
             channel.ended = True
             self._kill(channel)
+        except SegmentLost as error:
+            # The worker has ended since, and the result with it; the item that it was is not to blame.
+            self._kill(channel)
+            worker, host = f"process-{channel.slot}", os.uname().nodename
+            events += self._lose(channel, Cause(f"ended before its result was read ({error})", False, worker, host))
         return events
 
     def _understand(self, channel: Channel, message: Message) -> Event | None:
@@ -111,6 +118,20 @@ class Hearing(ABC):
             return Ready(slot)
         return None
 
+    def _expect_agent(self) -> None:
+        """Give it up if it has done nothing in time: one that says nothing makes nothing readable."""
+        self._silence = monotonic() + START_LIMIT, self._give_up_agent
+        self._timers.append(self._silence)
+
+    def _give_up_agent(self) -> None:
+        try:
+            self._line.expire()
+        except AgentLost:
+            self._late.extend(self._agent_lost())
+        except LauncherUnavailable as error:
+            self._line.leave()
+            self._late.append(Failed(error))
+
     def _hear(self, mask: int) -> list[Event]:
         try:
             messages = self._line.hear(mask)
@@ -120,6 +141,9 @@ class Hearing(ABC):
             self._line.leave()
             return [Failed(error)]
         events: list[Event] = []
+        if messages and self._silence in self._timers:
+            # It has forked a worker, or said why it could not.
+            self._timers.remove(self._silence)
         for message in messages:
             if message.kind == Kind.DIED:
                 events += self._died(message)
@@ -135,6 +159,8 @@ class Hearing(ABC):
             return []
         told = message.fields()
         events = self._drain(channel)
+        if channel.lost:
+            return events
         cause = Cause(
             cause_of(told),
             worker=f"process-{channel.slot}",
@@ -156,6 +182,7 @@ class Hearing(ABC):
         slot = channel.slot
         self._false_starts[slot] = 0 if channel.answered else self._false_starts.get(slot, 0) + 1
         self._buffers.forget(channel.pid)
+        channel.lost = True
         # It is forgotten by `renew` or `stop`, under the lock of those who might be writing to it.
         if not channel.ended:
             channel.ended = True
@@ -170,12 +197,14 @@ class Hearing(ABC):
             return [Failed(WorkerLost(f"the agent was lost {_MOST_AGENTS} times in a row", cause="agent lost"))]
         try:
             self._line.reconnect()
+            self._expect_agent()
         except Exception as error:  # noqa: BLE001 - those who wait for the lost workers must hear of it, not who polls
             return self._no_agent(error)
         events: list[Event] = []
         for channel in list(self._channels.values()):
             events += self._drain(channel)
-            events += self._lose(channel, Cause("its agent was lost", own=False))
+            if not channel.lost:
+                events += self._lose(channel, Cause("its agent was lost", own=False))
         return events
 
     def _no_agent(self, error: Exception) -> list[Event]:

@@ -51,7 +51,7 @@ class Line:
 
     def __init__(self, epoll: select.epoll, setting: Setting) -> None:
         self._epoll, self._setting = epoll, setting
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._relayed: deque[tuple[int, str]] = deque()
         # What a worker prints comes in pieces that may end within a character.
         self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
@@ -127,7 +127,12 @@ class Line:
                 if decoder is None:
                     decoder = self._decoders[message.slot, stream] = _Decoder("backslashreplace")
                 self._relayed.append((stream, decoder.decode(part)))
-        return [message for message in messages if message.kind != Kind.RELAY]
+        return [message for message in messages if message.kind not in (Kind.RELAY, Kind.WELCOME)]
+
+    def expire(self) -> None:
+        """Nothing was heard in time: raises `AgentLost`, or `LauncherUnavailable` for one that never answered."""
+        with self._lock:
+            self._control.expire()
 
     def show(self) -> None:
         """Hand on what workers printed; a stream that is gone or refuses costs the text, not the map."""

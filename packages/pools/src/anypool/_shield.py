@@ -30,7 +30,7 @@ class Shield:
         self._users: Any = None
         self._main = threading.main_thread().ident
         self.pending = False
-        self.wake: Callable[[], None] | None = None
+        self._wake: Callable[[], None] | None = None
 
     def __enter__(self) -> None:
         if threading.get_ident() != self._main:
@@ -68,10 +68,20 @@ class Shield:
         if callable(users):
             _set_handler(_SIGINT, users)
 
+    def wake_by(self, wake: Callable[[], None] | None) -> Callable[[], None] | None:
+        """Have an interrupt of the main thread call `wake`, where that waits without noticing; returns what it called.
+
+        Nothing changes if the caller is another thread.
+        """
+        if threading.get_ident() != self._main:
+            return None
+        before, self._wake = self._wake, wake
+        return before
+
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.pending = True
-        if self.wake is not None:
-            self.wake()
+        if self._wake is not None:
+            self._wake()
 
     @property
     def interrupted(self) -> bool:
@@ -84,10 +94,19 @@ os.register_at_fork(after_in_child=shield.after_fork)
 
 
 class Section:
-    """A lock whose holder isn't interrupted."""
+    """A lock whose holder isn't interrupted.
+
+    Reentrant: other signals' handlers, and a `__del__` that the collector runs, may use the pool that they interrupt.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    @property
+    def held(self) -> bool:
+        """Whether the calling thread is in it."""
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - as `Condition` asks
+        return owned
 
     def __enter__(self) -> None:
         shield.__enter__()

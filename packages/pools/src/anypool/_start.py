@@ -85,14 +85,15 @@ def _interpreter_flags() -> list[str]:
 
 def _agent_path() -> list[str]:
     """Where the agent imports from: nothing of the user's may stand in for a standard module there."""
-    library = os.path.dirname(os.path.abspath(os.__file__))
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     known = [entry for entry in sys.path if os.path.isabs(entry)]
-    standard = [entry for entry in known if _is_standard(entry, library)]
+    standard = [entry for entry in known if is_standard(entry)]
     return list(dict.fromkeys([*standard, ours, *known]))
 
 
-def _is_standard(entry: str, library: str) -> bool:
+def is_standard(entry: str) -> bool:
+    """Whether a folder of `sys.path` is the standard library's."""
     inside = os.path.normpath(entry)
+    library = os.path.dirname(os.path.abspath(os.__file__))
     archive = f"python{sys.version_info[0]}{sys.version_info[1]}.zip"
     return inside == library or inside == os.path.join(library, "lib-dynload") or inside.endswith(archive)
