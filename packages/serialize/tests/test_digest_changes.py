@@ -138,6 +138,10 @@ def test_a_masked_array_is_told_from_its_data_and_counts_its_mask():
     assert digest(one) == before == digest(masked(True, False))
 
 
+def test_the_masked_constant_has_a_digest():
+    assert digest(np.ma.masked) == digest(np.ma.masked) != digest(np.ma.masked_array(0.0, True))
+
+
 def test_settings_and_attributes_of_a_cached_function_count():
     def cached(**settings):
         return functools.lru_cache(**settings)(lambda: 1)

@@ -201,7 +201,8 @@ def _read_array(array: Any, kind: type) -> Contents | None:
     numpy, masked = sys.modules.get("numpy"), sys.modules.get("numpy.ma")
     if numpy is None or not isinstance(array, numpy.ndarray):
         return None
-    if masked is not None and isinstance(array, masked.MaskedArray):
+    # The constant `masked` is of such a class, and pickles as the one that it is.
+    if masked is not None and isinstance(array, masked.MaskedArray) and array is not masked.masked:
         data, mask = masked.getdata(array, subok=False), masked.getmaskarray(array)
         return Contents("masked", [kind, data, mask, array.fill_value])
     if kind.__reduce__ is not numpy.ndarray.__reduce__:
@@ -221,14 +222,15 @@ def _read_reduction(obj: Any, kind: type) -> Contents:
         raise Unserializable(f"a {kind.__qualname__} has no content to compare: {error}") from error
     if isinstance(reduction, str):
         return Contents("name", [f"{getattr(obj, '__module__', '')}.{reduction}"])
-    maker, args, state, elements, entries, *setter = (*reduction, None, None, None)[:6]
+    parts: tuple[Any, ...] = (*reduction, None, None, None, None)
+    maker, args, state, elements, entries, setter = parts[:6]
     pairs = entries and list(entries)
     if isinstance(obj, (set, frozenset)):
         # Their reduction lists the elements in an order that depends on the hash seed.
         args = _Entries(obj)
     if isinstance(obj, dict) and not isinstance(obj, OrderedDict):
         pairs = _Entries(pairs or ())
-    return Contents("object", [kind, maker, args, state, elements and list(elements), pairs, *setter])
+    return Contents("object", [kind, maker, args, state, elements and list(elements), pairs, setter])
 
 
 _READERS: dict[type, Callable[[Any], Contents]] = {
