@@ -307,6 +307,8 @@ class ProcessCrew(Hearing):
         for slot in list(self._channels):
             self.stop(slot)
         self._close_left()
+        # They refer to this object.
+        self._timers.clear()
         self._line.close()
         self._buffers.close()
         self._epoll.close()

@@ -120,8 +120,7 @@ class Hearing(ABC):
 
     def _expect_agent(self) -> None:
         """Give it up if it has done nothing in time: one that says nothing makes nothing readable."""
-        self._silence = monotonic() + START_LIMIT, self._give_up_agent
-        self._timers.append(self._silence)
+        self._timers.append((monotonic() + START_LIMIT, self._give_up_agent))
 
     def _give_up_agent(self) -> None:
         try:
@@ -141,9 +140,10 @@ class Hearing(ABC):
             self._line.leave()
             return [Failed(error)]
         events: list[Event] = []
-        if messages and self._silence in self._timers:
+        if messages:
             # It has forked a worker, or said why it could not.
-            self._timers.remove(self._silence)
+            for entry in [entry for entry in self._timers if entry[1] == self._give_up_agent]:
+                self._timers.remove(entry)
         for message in messages:
             if message.kind == Kind.DIED:
                 events += self._died(message)
