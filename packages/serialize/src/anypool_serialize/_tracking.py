@@ -5,13 +5,14 @@ class it already has, and the process that sent it first gets its own class back
 """
 
 import os
-import threading
+from itertools import count
 from weakref import ref
 
 TrackId = tuple[str, int]
 
-_lock = threading.Lock()
-_numbers = 0
+# No lock: the collector and signal handlers run finalizers and handlers that send classes at any moment, in the very
+# thread that would hold it. Single operations on these are atomic, and the first entry for a key counts.
+_numbers = count(1)
 _ids: dict[int, tuple[ref[object], TrackId]] = {}
 _objects: dict[TrackId, ref[object]] = {}
 
@@ -25,9 +26,8 @@ _origin = _new_origin()
 
 def _after_fork() -> None:
     # Two children of one parent would otherwise give the same number to different classes.
-    global _origin, _lock
+    global _origin
     _origin = _new_origin()
-    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -36,15 +36,18 @@ if hasattr(os, "register_at_fork"):
 
 def identify(obj: object) -> TrackId:
     """The pair that stands for `obj` in every process; a new one if it has none yet."""
-    global _numbers
-    with _lock:
-        entry = _ids.get(id(obj))
-        if entry is not None and entry[0]() is obj:
-            return entry[1]
-        _numbers += 1
-        track = (_origin, _numbers)
-        _remember(track, obj)
-        return track
+    entry = _ids.get(id(obj))
+    if entry is not None and entry[0]() is obj:
+        return entry[1]
+    track = (_origin, next(_numbers))
+    reference = _reference(track, obj)
+    present, chosen = _ids.setdefault(id(obj), (reference, track))
+    if present() is not obj:
+        # Left by a dead object: an exception had stopped what forgets it.
+        present, chosen = _ids[id(obj)] = (reference, track)
+    if present is reference:
+        _objects[track] = reference
+    return chosen
 
 
 def known(track: TrackId) -> object | None:
@@ -54,13 +57,15 @@ def known(track: TrackId) -> object | None:
 
 
 def adopt(track: TrackId, obj: object) -> object:
-    """Make `obj` stand for `track` here, unless another thread was faster: returns the one that does."""
-    with _lock:
-        present = known(track)
-        if present is not None:
-            return present
-        _remember(track, obj)
+    """Make `obj` stand for `track` here, unless something else was faster: returns what does."""
+    reference = _reference(track, obj)
+    # First, so that whoever finds it by its number can send it on under that number.
+    _ids[id(obj)] = (reference, track)
+    present = _objects.setdefault(track, reference)()
+    if present is None:
+        _objects[track] = reference
         return obj
+    return present
 
 
 def is_own(obj: object) -> bool:
@@ -69,17 +74,14 @@ def is_own(obj: object) -> bool:
     return entry is not None and entry[0]() is obj and entry[1][0] == _origin
 
 
-def _remember(track: TrackId, obj: object) -> None:
+def _reference(track: TrackId, obj: object) -> ref[object]:
     key = id(obj)
 
     def forget(dead: ref[object]) -> None:
-        # Runs at any moment, in any thread, perhaps while the lock is held: plain dict operations only.
         entry = _ids.get(key)
         if entry is not None and entry[0] is dead:
             _ids.pop(key, None)
         if _objects.get(track) is dead:
             _objects.pop(track, None)
 
-    reference = ref(obj, forget)
-    _ids[key] = (reference, track)
-    _objects[track] = reference
+    return ref(obj, forget)
