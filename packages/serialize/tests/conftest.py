@@ -15,7 +15,8 @@ collect_ignore = [] if sys.version_info >= (3, 12) else ["test_type_syntax.py"]
 
 def run(command: list[str], cwd: Path | None = None, stdin: str | None = None) -> str:
     """Output of a command that must succeed within 60 s; it can import the helpers of this folder."""
-    env = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, cwd=cwd, env=env, input=stdin, check=False
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from anypool_serialize import copy, dumps, register_by_value, unregister_by_value
+from anypool_serialize import copy, dumps, explain, pickles, register_by_value, unregister_by_value
 
 
 def load_from(path, name):
@@ -83,13 +83,47 @@ def test_a_class_under_another_name_goes_by_that_name():
     assert copy(_thread.LockType) is _thread.LockType
 
 
-def test_sending_keeps_no_class_alive():
+def test_a_class_made_at_run_time_under_a_global_arrives_as_itself(script, tmp_path):
+    (tmp_path / "changing.py").write_text(
+        "class Default: who = 'default'\nImpl = Default\n"
+        "def install():\n    global Impl\n    Impl = type('Custom', (Default,), {'who': 'custom'})\n    return Impl\n"
+    )
+    script("""
+        import os, changing
+        os.environ["PYTHONPATH"] += os.pathsep + os.getcwd()
+        from peer import Peer
+        Custom = changing.install()
+        with Peer() as there:
+            assert there.call(lambda c: c.who, Custom) == "custom"
+    """)
+
+
+def local_class() -> Any:
     class Local:
         pass
 
-    copy(Local())
-    ref = weakref.ref(Local)
-    del Local
+    return Local
+
+
+def class_of_a_module() -> Any:
+    return type("Made", (), {"__module__": __name__})
+
+
+def class_that_does_not_travel() -> Any:
+    class Local:
+        def __init__(self):
+            self.refused = (n for n in "")
+
+    return Local
+
+
+@pytest.mark.parametrize("make", [local_class, class_of_a_module, class_that_does_not_travel])
+@pytest.mark.parametrize("send", [pickles, explain])
+def test_sending_keeps_no_class_alive(make, send):
+    made = make()
+    send(made())
+    ref = weakref.ref(made)
+    del made
     gc.collect()
     assert ref() is None
 
@@ -174,7 +208,8 @@ def test_main_is_by_value_however_python_was_started(how, tmp_path):
         "stdin": ["-"],
         "-m": ["-m", "started"],
     }[how]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), str(tmp_path)])}
+    path = [os.path.dirname(__file__), str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     done = subprocess.run(
         [sys.executable, *command],
         input=text,

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import builtins
 import copyreg
-import functools
 import inspect
 import sys
 import types
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle.cloudpickle as _cloudpickle
@@ -22,10 +20,10 @@ import cloudpickle.cloudpickle as _cloudpickle
 from . import _rebuild
 from ._message import CellShell, MessagePickler, Refused
 from ._tracking import identify
-from ._where import by_reference, importable
+from ._where import by_reference, compiled, importable
 
 if TYPE_CHECKING:
-    from ._message import Reducer, Reduction
+    from ._message import Reduction
 
 _EMPTY = object()
 _OF_THE_MODULE = ("__package__", "__name__", "__path__", "__file__")
@@ -156,10 +154,11 @@ def reduce_code(pickler: MessagePickler, code: types.CodeType) -> Reduction:
 
 
 def reduce_class(pickler: MessagePickler, cls: type) -> Reduction:
-    known = _builtin_name(cls) or _other_name(cls)
+    compiled_type = bool(cls.__flags__ & _IMMUTABLE or not cls.__flags__ & _HEAP_TYPE)
+    known = _builtin_name(cls) or _other_name(cls, compiled_type)
     if known is not None:
         return _rebuild.named_type, known
-    if cls.__flags__ & _IMMUTABLE or not cls.__flags__ & _HEAP_TYPE:
+    if compiled_type:
         raise Refused(cls, f"the built-in type {cls.__name__!r} cannot be imported by its name")
     track = identify(cls)
     enum = sys.modules.get("enum")
@@ -224,10 +223,14 @@ def _builtin_name(cls: type) -> tuple[str, str] | None:
 _builtin_names: dict[type, tuple[str, str]] = {}
 
 
-def _other_name(cls: type) -> tuple[str, str] | None:
-    """Where an importable module has `cls` under a name that is not its own, as `_thread.LockType`."""
+def _other_name(cls: type, compiled_type: bool) -> tuple[str, str] | None:
+    """Where an importable module has `cls` under a name that is not its own, as `_thread.LockType`.
+
+    Only for what was compiled: a global of a module written in Python may have been set while it ran, and be
+    another class on the far side.
+    """
     module = sys.modules.get(cls.__module__)
-    if module is None or "<locals>" in cls.__qualname__ or not importable(cls.__module__):
+    if module is None or not importable(cls.__module__) or not (compiled_type or compiled(module)):
         return None
     return next(((cls.__module__, name) for name, value in list(vars(module).items()) if value is cls), None)
 
@@ -243,11 +246,11 @@ def reduce_by_cloudpickle(pickler: MessagePickler, obj: Any) -> Reduction:
     return registered(obj) if registered else _cloudpickle.Pickler._dispatch_table[type(obj)](obj)
 
 
-def _reduce_weakref(pickler: MessagePickler, obj: Any) -> Reduction:
+def reduce_weakref(pickler: MessagePickler, obj: Any) -> Reduction:
     return _rebuild.weak, (obj(),)
 
 
-def _reduce_lru_cache(pickler: MessagePickler, obj: Any) -> Reduction:
+def reduce_lru_cache(pickler: MessagePickler, obj: Any) -> Reduction:
     if by_reference(obj):
         return NotImplemented
     settings = obj.cache_parameters()
@@ -255,13 +258,13 @@ def _reduce_lru_cache(pickler: MessagePickler, obj: Any) -> Reduction:
     return _rebuild.lru_cache, (obj.__wrapped__, settings["maxsize"], settings["typed"]), state or None
 
 
-def _reduce_cached_property(pickler: MessagePickler, obj: Any) -> Reduction:
+def reduce_cached_property(pickler: MessagePickler, obj: Any) -> Reduction:
     # Without the lock that it has before Python 3.12: it guards nothing that is sent.
     state = {key: value for key, value in vars(obj).items() if key not in ("func", "lock")}
     return type(obj), (obj.func,), state
 
 
-def _reduce_type_parameter(pickler: MessagePickler, obj: Any) -> Reduction:
+def reduce_type_parameter(pickler: MessagePickler, obj: Any) -> Reduction:
     if _named_in_its_module(obj):
         return NotImplemented
     keywords: dict[str, Any] = {"__module__": getattr(obj, "__module__", None)}
@@ -275,14 +278,14 @@ def _reduce_type_parameter(pickler: MessagePickler, obj: Any) -> Reduction:
     return _rebuild.type_parameter, (identify(obj), type(obj).__name__, obj.__name__, args, keywords)
 
 
-def _reduce_new_type(pickler: MessagePickler, obj: Any) -> Reduction:
+def reduce_new_type(pickler: MessagePickler, obj: Any) -> Reduction:
     if by_reference(obj):
         return NotImplemented
     keywords = {"__module__": obj.__module__}
     return _rebuild.type_parameter, (identify(obj), "NewType", obj.__name__, (obj.__supertype__,), keywords)
 
 
-def _reduce_type_alias(pickler: MessagePickler, obj: Any) -> Reduction:
+def reduce_type_alias(pickler: MessagePickler, obj: Any) -> Reduction:
     if _named_in_its_module(obj):
         return NotImplemented
     # It bears no weak reference, so it has no identity to keep: each message makes a new one.
@@ -294,30 +297,8 @@ def _named_in_its_module(obj: Any) -> bool:
     return module is not None and importable(module.__name__) and getattr(module, obj.__name__, None) is obj
 
 
-def _reduce_sentinel(pickler: MessagePickler, obj: Any) -> Reduction:
+def reduce_sentinel(pickler: MessagePickler, obj: Any) -> Reduction:
     """A constant of `dataclasses` that is compared with `is`: by its name."""
     import dataclasses
 
     return next((name for name, value in vars(dataclasses).items() if value is obj), NotImplemented)
-
-
-def _late_reducers() -> dict[type, Reducer]:
-    import dataclasses
-    import typing
-
-    reducers: dict[type, Reducer] = {}
-    for name in ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY", "_FIELD"):
-        reducers[type(getattr(dataclasses, name))] = _reduce_sentinel
-    reducers[typing.TypeVar] = reducers[typing.ParamSpec] = _reduce_type_parameter
-    reducers[typing.TypeVarTuple] = _reduce_type_parameter
-    reducers[typing.NewType] = _reduce_new_type
-    if hasattr(typing, "TypeAliasType"):  # since Python 3.12
-        reducers[vars(typing)["TypeAliasType"]] = _reduce_type_alias
-    reducers[weakref.ref] = _reduce_weakref
-    reducers[functools._lru_cache_wrapper] = _reduce_lru_cache
-    reducers[functools.cached_property] = _reduce_cached_property
-    reducers[weakref.WeakSet] = reduce_by_cloudpickle
-    return reducers
-
-
-REDUCERS = _late_reducers()

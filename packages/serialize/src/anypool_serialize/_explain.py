@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._advice import advice_for
 from ._careful import CarefulPickler, describe_failure, type_name
+from ._pickler import reducers
 from ._walk import children, root_name
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def _measure(node: Explanation, obj: Any) -> Exception | None:
         raise
     except Exception as error:  # noqa: BLE001  reducers are anybody's code
         return error
+    finally:
+        reducers.forget_passing()
     node.size = sum(sizes)
     node.copied = pickler.opened is not None and bool(pickler.opened.copies)
     return None

@@ -44,18 +44,22 @@ class _Reducers(dict["type", "Reducer | None"]):
 
     def __missing__(self, kind: type) -> Reducer | None:
         if len(self) >= self.limit:
-            self.clear()
-            self.update(_FIXED)
+            self._forget(list(self))
         reducer = self[kind] = _judge(kind)
-        if "<locals>" in kind.__qualname__ or kind.__module__ in ("__main__", "__mp_main__"):
+        if not by_reference(kind):
             self.passing.append(kind)
         return reducer
 
     def forget_passing(self) -> None:
         """Drop dynamic classes: neither they nor what their methods hold may be kept alive from here."""
         passing, self.passing = self.passing, []
-        for kind in passing:
-            self.pop(kind, None)
+        self._forget(passing)
+
+    def _forget(self, kinds: list[type]) -> None:
+        # Other threads are reading: what is fixed must be there at every moment.
+        for kind in kinds:
+            if kind not in _FIXED:
+                self.pop(kind, None)
 
 
 def _judge(kind: type) -> Reducer | None:
@@ -63,34 +67,38 @@ def _judge(kind: type) -> Reducer | None:
         return _reduce_class
     if issubclass(kind, BaseException):
         return _reduce_exception if _made_its_own_way(kind) else None
-    if kind.__name__ == "Connection" and kind.__module__ in ("multiprocessing.connection", "multiprocess.connection"):
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name in _CONNECTIONS:
         return _refuse_connection
-    if kind.__name__ in _LATE:
-        from ._byvalue import REDUCERS
-
-        return REDUCERS.get(kind)
-    return None
+    late = _LATE.get(name)
+    return _late_reducer(late) if late else None
 
 
-# Types of modules that are not imported for their sake; _byvalue has their reducers.
-_LATE = frozenset(
-    {
-        "TypeVar",
-        "ParamSpec",
-        "TypeVarTuple",
-        "NewType",
-        "TypeAliasType",
-        "_MISSING_TYPE",
-        "_KW_ONLY_TYPE",
-        "_HAS_DEFAULT_FACTORY_CLASS",
-        "_FIELD_BASE",
-        "_lru_cache_wrapper",
-        "cached_property",
-        "ReferenceType",
-        "weakref",
-        "WeakSet",
-    }
-)
+def _late_reducer(name: str) -> Reducer:
+    from . import _byvalue
+
+    reducer: Reducer = getattr(_byvalue, name)
+    return reducer
+
+
+_CONNECTIONS = frozenset({"multiprocessing.connection.Connection", "multiprocess.connection.Connection"})
+
+# Types of modules that are not imported for their sake.
+_LATE = {
+    "typing.TypeVar": "reduce_type_parameter",
+    "typing.ParamSpec": "reduce_type_parameter",
+    "typing.TypeVarTuple": "reduce_type_parameter",
+    "typing.NewType": "reduce_new_type",
+    "typing.TypeAliasType": "reduce_type_alias",
+    "dataclasses._MISSING_TYPE": "reduce_sentinel",
+    "dataclasses._KW_ONLY_TYPE": "reduce_sentinel",
+    "dataclasses._HAS_DEFAULT_FACTORY_CLASS": "reduce_sentinel",
+    "dataclasses._FIELD_BASE": "reduce_sentinel",
+    "functools._lru_cache_wrapper": "reduce_lru_cache",
+    "functools.cached_property": "reduce_cached_property",
+    "weakref.ReferenceType": "reduce_weakref",
+    "_weakrefset.WeakSet": "reduce_by_cloudpickle",
+}
 
 
 def _reduce_class(pickler: MessagePickler, cls: type) -> Reduction:
@@ -165,9 +173,7 @@ def _reduce_view(pickler: MessagePickler, view: memoryview) -> Reduction:
 
 def _reduce_lazily(name: str) -> Reducer:
     def reduce(pickler: MessagePickler, obj: Any) -> Reduction:
-        from . import _byvalue
-
-        return getattr(_byvalue, name)(pickler, obj)
+        return _late_reducer(name)(pickler, obj)
 
     return reduce
 

@@ -26,7 +26,7 @@ def register_by_value(module: ModuleType | str) -> None:
     name = _name(module)
     if name not in sys.modules:
         raise ValueError(f"module {name!r} is not imported; import it before registering it by value")
-    if _compiled(sys.modules[name]):
+    if compiled(sys.modules[name]):
         raise ValueError(f"module {name!r} is not written in Python, so there is nothing to send by value")
     _by_value.add(name)
 
@@ -45,7 +45,8 @@ def _name(module: ModuleType | str) -> str:
     return module if isinstance(module, str) else module.__name__
 
 
-def _compiled(module: ModuleType) -> bool:
+def compiled(module: ModuleType) -> bool:
+    """Whether `module` is built in or an extension, so that all of its classes come from its binary."""
     from importlib.machinery import BuiltinImporter, ExtensionFileLoader
 
     loader = getattr(module, "__loader__", None)

@@ -53,8 +53,10 @@ def write(kind: type[Pickler], obj: object, strict: bool, oob: int) -> tuple[Fra
     pickler = kind(sink, 5, False, keep)
     if strict:
         pickler.strict = True
-    pickler.dump(obj)
-    if reducers.passing:
-        reducers.forget_passing()
+    try:
+        pickler.dump(obj)
+    finally:
+        if reducers.passing:
+            reducers.forget_passing()
     header = parts[0] if len(parts) == 1 else b"".join(parts)
     return _new(Frames, (header, tuple(buffers))), () if pickler.opened is None else pickler.opened.copies
