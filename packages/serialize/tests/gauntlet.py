@@ -84,6 +84,10 @@ class Record(typing.TypedDict):
     x: int
 
 
+class LongRecord(Record):
+    text: str
+
+
 class Sized(typing.Protocol):
     def __len__(self) -> int: ...
 
@@ -402,6 +406,10 @@ def case_a_named_tuple_comes_home_as_itself():
 def case_typed_dicts_and_protocols_travel():
     assert there.call(lambda: (Record(x=1), Record.__annotations__)) == ({"x": 1}, {"x": int})
     assert there.call(lambda: Sized) is Sized
+    assert there.call(lambda: (LongRecord.__annotations__, LongRecord.__required_keys__)) == (
+        {"x": int, "text": str},
+        {"x", "text"},
+    )
 
 
 def case_a_dataclass_keeps_its_sentinels():
@@ -510,6 +518,18 @@ def case_a_class_in_a_function_reads_globals_in_its_body():
         return Local.value
 
     assert there.call(work) == 24
+
+
+def case_a_class_in_a_function_leaves_globals_that_it_only_hides():
+    def work():
+        class Local:
+            unsendable = 3
+            value = factorial(3)
+
+        return Local.value + Local.unsendable
+
+    globals()["unsendable"] = (n for n in ())
+    assert there.call(work) == 9
 
 
 def case_inheritance_metaclass_arguments_and_descriptors():

@@ -75,7 +75,7 @@ def test_many_threads_may_be_the_first_to_need_dill(script):
 
 def test_cloudpickle_has_the_private_names_that_are_used():
     module = cloudpickle.cloudpickle
-    for name in ("_extract_code_globals", "_code_reduce", "_class_getstate", "_enum_getstate"):
+    for name in ("_code_reduce", "_class_getstate", "_enum_getstate"):
         assert list(inspect.signature(getattr(module, name)).parameters) in (["co"], ["obj"])
     table = module.Pickler._dispatch_table
     views = [type({}.keys()), type({}.values()), type({}.items())]

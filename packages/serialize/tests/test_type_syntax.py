@@ -34,3 +34,59 @@ with Peer() as there:
 
 def test_type_parameters_and_aliases_travel(script):
     script(PROGRAM)
+
+
+RECURSIVE = """
+from peer import Peer
+
+type Json = dict[str, Json] | list[Json] | int
+type Tree[T, *Ts, **P] = dict[T, Tree[T, *Ts, P]] | T
+class Node[T: Node]: pass
+class Either[T: (Either, int)]: pass
+def parse(text: str) -> Json: return len(text)
+
+with Peer() as there:
+    assert there.call(parse, "abc") == 3
+    assert there.call(lambda: (Json.__name__, Json.__module__)) == ("Json", "__main__")
+    assert there.call(lambda: Json.__value__.__args__[1].__args__[0] is Json)
+    home = there.call(lambda: Json)
+    assert home.__value__.__args__[1].__args__[0] is home
+    assert there.call(lambda: Tree.__value__.__args__[0].__origin__ is dict)
+    assert there.call(lambda: Tree.__value__.__parameters__ == Tree.__type_params__)
+    assert there.call(lambda: Node.__type_params__[0].__bound__ is Node)
+    assert there.call(lambda: Node) is Node
+    assert there.call(lambda t: t.__bound__ is Node, Node.__type_params__[0])
+    assert there.call(lambda: Either.__type_params__[0].__constraints__ == (Either, int))
+"""
+
+
+def test_what_mentions_itself_in_its_alias_or_bound_travels(script):
+    script(RECURSIVE)
+
+
+UNDEFINED = """
+from peer import Peer
+
+type Later = Missing | int
+def f[T: Missing](x: T, y: Later = 3): return y
+
+def name_of_the_missing():
+    try:
+        return f.__annotations__["y"].__value__
+    except NameError as error:
+        return error.name
+
+with Peer() as there:
+    assert there.call(f, 1) == 3
+    assert there.call(name_of_the_missing) == "Missing"
+    try:
+        there.call(lambda: f.__type_params__[0].__bound__)
+    except RuntimeError as error:
+        assert "name 'Missing' is not defined" in str(error)
+    else:
+        raise SystemExit("what was not defined is")
+"""
+
+
+def test_what_mentions_an_undefined_name_travels_and_says_so_when_asked(script):
+    script(UNDEFINED)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import builtins
 import copyreg
-import inspect
+import dis
 import sys
 import types
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle.cloudpickle as _cloudpickle
@@ -65,12 +66,16 @@ def _namespace(func: types.FunctionType) -> tuple[dict[str, Any], list[types.Mod
 
 def referenced_names(code: types.CodeType) -> dict[str, None]:
     """Global names that `code` and the code inside it read or write, in a stable order."""
-    names: dict[str, None] = dict(_cloudpickle._extract_code_globals(code))
-    for inner in (code, *_inner_codes(code)):
-        # The body of a class reads globals by the instruction that also reads its own names.
-        if not inner.co_flags & inspect.CO_OPTIMIZED:
-            names.update(dict.fromkeys(inner.co_names))
+    names = _names_of.get(code)
+    if names is None:
+        every = (instruction for inner in (code, *_inner_codes(code)) for instruction in dis.get_instructions(inner))
+        names = _names_of[code] = {step.argval: None for step in every if step.opname in _OF_GLOBALS}
     return names
+
+
+_names_of: weakref.WeakKeyDictionary[types.CodeType, dict[str, None]] = weakref.WeakKeyDictionary()
+# The body of a class reads globals by the instruction that also reads its own names.
+_OF_GLOBALS = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
 
 def _inner_codes(code: types.CodeType) -> list[types.CodeType]:
@@ -179,7 +184,9 @@ def reduce_class(pickler: MessagePickler, cls: type) -> Reduction:
             del attributes[name]
     # A typed dict has no base but dict; its metaclass accepts only what was written.
     typed_dict = type(cls).__name__ == "_TypedDictMeta"
-    bases = namespace.pop("__orig_bases__") if typed_dict else cls.__bases__
+    # Python 3.11 notes no bases for one whose only base is another.
+    maker: Any = sys.modules[type(cls).__module__]
+    bases = namespace.pop("__orig_bases__", None) or (maker.TypedDict,) if typed_dict else cls.__bases__
     args = (track, type(cls), cls.__name__, bases, namespace)
     return _rebuild.class_, args, (attributes, None), None, None, _rebuild.set_class
 
@@ -262,39 +269,6 @@ def reduce_cached_property(pickler: MessagePickler, obj: Any) -> Reduction:
     # Without the lock that it has before Python 3.12: it guards nothing that is sent.
     state = {key: value for key, value in vars(obj).items() if key not in ("func", "lock")}
     return type(obj), (obj.func,), state
-
-
-def reduce_type_parameter(pickler: MessagePickler, obj: Any) -> Reduction:
-    if _named_in_its_module(obj):
-        return NotImplemented
-    keywords: dict[str, Any] = {"__module__": getattr(obj, "__module__", None)}
-    if hasattr(obj, "__covariant__"):
-        keywords.update(covariant=obj.__covariant__, contravariant=obj.__contravariant__, bound=obj.__bound__)
-    if getattr(obj, "__infer_variance__", False):
-        keywords["infer_variance"] = True
-    if hasattr(obj, "has_default") and obj.has_default():
-        keywords["default"] = obj.__default__
-    args: tuple[Any, ...] = getattr(obj, "__constraints__", ())
-    return _rebuild.type_parameter, (identify(obj), type(obj).__name__, obj.__name__, args, keywords)
-
-
-def reduce_new_type(pickler: MessagePickler, obj: Any) -> Reduction:
-    if by_reference(obj):
-        return NotImplemented
-    keywords = {"__module__": obj.__module__}
-    return _rebuild.type_parameter, (identify(obj), "NewType", obj.__name__, (obj.__supertype__,), keywords)
-
-
-def reduce_type_alias(pickler: MessagePickler, obj: Any) -> Reduction:
-    if _named_in_its_module(obj):
-        return NotImplemented
-    # It bears no weak reference, so it has no identity to keep: each message makes a new one.
-    return _rebuild.type_alias, (obj.__name__, obj.__value__, obj.__type_params__)
-
-
-def _named_in_its_module(obj: Any) -> bool:
-    module = sys.modules.get(getattr(obj, "__module__", None) or "")
-    return module is not None and importable(module.__name__) and getattr(module, obj.__name__, None) is obj
 
 
 def reduce_sentinel(pickler: MessagePickler, obj: Any) -> Reduction:

@@ -33,7 +33,7 @@ class CellShell:
 class Message:
     """What reducers remember about the message being written."""
 
-    __slots__ = ("cells", "copies", "namespaces")
+    __slots__ = ("begun", "cells", "copies", "namespaces")
 
     def __init__(self) -> None:
         # Objects whose copy shares nothing with them.
@@ -41,6 +41,11 @@ class Message:
         # Functions that share their globals, or an enclosing variable, share it on the far side too.
         self.namespaces: dict[int, dict[str, Any]] = {}
         self.cells: dict[int, tuple[CellShell, types.CellType]] = {}
+        self.begun: dict[int, object] = {}
+
+    def again(self, obj: object) -> bool:
+        """Whether `obj` is met within itself: the pickler asks about an object until it is written."""
+        return id(obj) in self.begun or self.begun.setdefault(id(obj), obj) is not obj
 
 
 class MessagePickler(_CPickler):

@@ -70,34 +70,32 @@ def _judge(kind: type) -> Reducer | None:
     name = f"{kind.__module__}.{kind.__qualname__}"
     if name in _CONNECTIONS:
         return _refuse_connection
-    late = _LATE.get(name)
-    return _late_reducer(late) if late else None
+    if name not in _LATE:
+        return None
+    from importlib import import_module
 
-
-def _late_reducer(name: str) -> Reducer:
-    from . import _byvalue
-
-    reducer: Reducer = getattr(_byvalue, name)
-    return reducer
+    room, reducer = _LATE[name]
+    found: Reducer = getattr(import_module(f".{room}", __package__), reducer)
+    return found
 
 
 _CONNECTIONS = frozenset({"multiprocessing.connection.Connection", "multiprocess.connection.Connection"})
 
 # Types of modules that are not imported for their sake.
 _LATE = {
-    "typing.TypeVar": "reduce_type_parameter",
-    "typing.ParamSpec": "reduce_type_parameter",
-    "typing.TypeVarTuple": "reduce_type_parameter",
-    "typing.NewType": "reduce_new_type",
-    "typing.TypeAliasType": "reduce_type_alias",
-    "dataclasses._MISSING_TYPE": "reduce_sentinel",
-    "dataclasses._KW_ONLY_TYPE": "reduce_sentinel",
-    "dataclasses._HAS_DEFAULT_FACTORY_CLASS": "reduce_sentinel",
-    "dataclasses._FIELD_BASE": "reduce_sentinel",
-    "functools._lru_cache_wrapper": "reduce_lru_cache",
-    "functools.cached_property": "reduce_cached_property",
-    "weakref.ReferenceType": "reduce_weakref",
-    "_weakrefset.WeakSet": "reduce_by_cloudpickle",
+    "typing.TypeVar": ("_typeparams", "reduce_parameter"),
+    "typing.ParamSpec": ("_typeparams", "reduce_parameter"),
+    "typing.TypeVarTuple": ("_typeparams", "reduce_parameter"),
+    "typing.NewType": ("_typeparams", "reduce_new_type"),
+    "typing.TypeAliasType": ("_typeparams", "reduce_alias"),
+    "dataclasses._MISSING_TYPE": ("_byvalue", "reduce_sentinel"),
+    "dataclasses._KW_ONLY_TYPE": ("_byvalue", "reduce_sentinel"),
+    "dataclasses._HAS_DEFAULT_FACTORY_CLASS": ("_byvalue", "reduce_sentinel"),
+    "dataclasses._FIELD_BASE": ("_byvalue", "reduce_sentinel"),
+    "functools._lru_cache_wrapper": ("_byvalue", "reduce_lru_cache"),
+    "functools.cached_property": ("_byvalue", "reduce_cached_property"),
+    "weakref.ReferenceType": ("_byvalue", "reduce_weakref"),
+    "_weakrefset.WeakSet": ("_byvalue", "reduce_by_cloudpickle"),
 }
 
 
@@ -173,7 +171,9 @@ def _reduce_view(pickler: MessagePickler, view: memoryview) -> Reduction:
 
 def _reduce_lazily(name: str) -> Reducer:
     def reduce(pickler: MessagePickler, obj: Any) -> Reduction:
-        return _late_reducer(name)(pickler, obj)
+        from . import _byvalue
+
+        return getattr(_byvalue, name)(pickler, obj)
 
     return reduce
 

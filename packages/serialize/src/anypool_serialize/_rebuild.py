@@ -212,6 +212,21 @@ def type_alias(name: str, value: Any, parameters: tuple[Any, ...]) -> object:
     return kind(name, value, type_params=parameters)
 
 
+def late(track: TrackId | None, text: str, scope: dict[str, Any]) -> object:
+    """A type parameter or alias whose bound or value is looked up in `scope` when asked for."""
+    present = None if track is None else _tracking.known(track)
+    if present is not None:
+        return present
+    exec(text, scope)  # noqa: S102  no function makes one of these
+    made: object = scope["made"]
+    return made if track is None else _tracking.adopt(track, made)
+
+
+def set_late(_made: object, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    scope, values = state
+    scope.update(values)
+
+
 def view(buffer: Any, form: str, shape: tuple[int, ...]) -> memoryview:
     flat = memoryview(buffer).cast("B")
     return flat if form == "B" and len(shape) == 1 else flat.cast(form, shape)  # type: ignore[call-overload]
