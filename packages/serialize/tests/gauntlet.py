@@ -156,6 +156,41 @@ class IntBox(Box[int]):
     pass
 
 
+class AbstractPlugin(abc.ABC):
+    def __init_subclass__(cls):
+        cls.shown = cls.label
+
+
+class GenericPlugin(typing.Generic[T]):
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        cls.shown = cls.label
+
+
+class AbstractlyPlugged(AbstractPlugin):
+    label = "a"
+
+
+class GenericallyPlugged(GenericPlugin[int]):
+    label = "g"
+
+
+class OfOneBase(type):
+    def __new__(cls, name, bases, namespace):
+        if bases:
+            (_,) = bases
+        return super().__new__(cls, name, bases, namespace)
+
+
+class Hooked(metaclass=OfOneBase):
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+
+
+class HookedToo(Hooked):
+    x = 1
+
+
 class Base:
     registry = {}  # noqa: RUF012  shared by design
 
@@ -458,6 +493,15 @@ def case_generics_travel():
 def case_a_restored_class_does_not_run_the_hook_for_new_subclasses():
     assert there.call(lambda: (Base.registry["derived"], Derived.label)) == ("Derived!", "Derived!")
     assert there.call(lambda: sorted(Base.registry)) == ["derived", "diamond", "left", "right"]
+
+
+def case_a_restored_class_does_not_run_the_hook_under_an_abstract_or_generic_base_either():
+    assert there.call(lambda: AbstractlyPlugged.shown + GenericallyPlugged.shown) == "ag"
+    assert there.call(lambda: GenericallyPlugged.__mro__[1:3]) == (GenericPlugin, typing.Generic)
+
+
+def case_a_metaclass_may_look_at_the_bases():
+    assert there.call(lambda: HookedToo.x) == 1
 
 
 def case_every_kind_of_method_travels():

@@ -134,16 +134,31 @@ def _quiet_new_class(metaclass: type, name: str, bases: tuple[Any, ...], namespa
     resolved = types.resolve_bases(bases)
     if resolved is not bases or not _has_own_hook(resolved):
         return types.new_class(name, bases, keywords, fill)
-    # A base can be exchanged for one of the same layout only.
-    offsets = (("__dict__", resolved[0].__dictoffset__), ("__weakref__", resolved[0].__weakrefoffset__))
-    slots = tuple(slot for slot, offset in offsets if offset)
-    quiet = type("_Quiet", (), {"__slots__": slots, "__init_subclass__": classmethod(_no_hook)})
     try:
-        made = types.new_class(name, (quiet, *resolved), keywords, fill)
+        made = types.new_class(name, (_quiet_twin(resolved[0]), *resolved), keywords, fill)
         made.__bases__ = resolved
-    except TypeError:  # a layout or metaclass that does not bear the detour
+    except Exception:  # noqa: BLE001  a layout that does not bear the detour, or a metaclass that looks at the bases
         return types.new_class(name, bases, keywords, fill)
     return made
+
+
+def _quiet_twin(base: type) -> type:
+    """A class whose hook does nothing, with the layout of `base`: a base can be exchanged for no other."""
+    root = base
+    while root.__base__ is not None and _offsets(root) == _offsets(root.__base__):
+        root = root.__base__
+    below = root.__base__
+    if below is None or _has_own_hook((below,)):
+        below = object
+    added = zip(("__dict__", "__weakref__"), _offsets(base), _offsets(below), strict=True)
+    slots = tuple(slot for slot, offset, inherited in added if offset and not inherited)
+    # `typing.Generic` is not refused as a plain base where these are noted.
+    namespace = {"__slots__": slots, "__orig_bases__": (), "__init_subclass__": classmethod(_no_hook)}
+    return type("_Quiet", (below,), namespace)
+
+
+def _offsets(cls: type) -> tuple[int, int]:
+    return cls.__dictoffset__, cls.__weakrefoffset__
 
 
 def _no_hook(_cls: type, /, **_: object) -> None:
