@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle.cloudpickle as _cloudpickle
 
 from . import _rebuild
+from ._enums import reduce_enum
 from ._message import CellShell, MessagePickler, Refused
 from ._tracking import identify
 from ._where import by_reference, compiled, importable
@@ -168,7 +169,7 @@ def reduce_class(pickler: MessagePickler, cls: type) -> Reduction:
     track = identify(cls)
     enum = sys.modules.get("enum")
     if enum is not None and isinstance(cls, enum.EnumMeta):
-        return _reduce_enum(cls, track)
+        return reduce_enum(cls, track)
     attributes, _ = _cloudpickle._class_getstate(cls)
     namespace: dict[str, Any] = {"__qualname__": cls.__qualname__}
     own = vars(cls)
@@ -193,22 +194,6 @@ def reduce_class(pickler: MessagePickler, cls: type) -> Reduction:
 
 _IMMUTABLE = 1 << 8
 _HEAP_TYPE = 1 << 9
-
-
-def _reduce_enum(cls: Any, track: tuple[str, int]) -> Reduction:
-    attributes, _ = _cloudpickle._enum_getstate(cls)
-    members = {name: member._value_ for name, member in cls.__members__.items()}
-    extras = {}
-    for name, member in cls.__members__.items():
-        attributes.pop(name, None)
-        extra = {key: value for key, value in vars(member).items() if key not in _OF_THE_MEMBER}
-        if extra:
-            extras[name] = extra
-    args = (track, cls.__bases__, cls.__name__, cls.__qualname__, members, cls.__module__)
-    return _rebuild.enum, args, (attributes, extras or None), None, None, _rebuild.set_class
-
-
-_OF_THE_MEMBER = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 
 
 def _builtin_name(cls: type) -> tuple[str, str] | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         dict[str, Any] | None,
         list[types.ModuleType] | None,
     ]
-    ClassState = tuple[dict[str, Any], dict[str, Any] | None]
+    ClassState = tuple[dict[str, Any], dict[str, tuple[dict[str, Any], dict[str, Any]]] | None]
 
 VERSION = sys.version_info[0] * 100 + sys.version_info[1]
 
@@ -176,19 +176,39 @@ def _has_own_hook(bases: Iterable[type]) -> bool:
 
 
 def enum(
-    track: TrackId, bases: tuple[Any, ...], name: str, qualname: str, members: Mapping[str, Any], module: str
+    track: TrackId,
+    metaclass: Any,
+    bases: tuple[Any, ...],
+    name: str,
+    base: Any,
+    members: Mapping[str, tuple[Any, ...]],
+    keywords: dict[str, Any],
 ) -> object:
+    """An enumeration whose members are made of `base` and their data: what once made them takes other arguments."""
     present = _tracking.known(track)
     if present is not None:
         return present
-    metaclass: Any = type(bases[-1])
-    namespace = metaclass.__prepare__(name, bases)
-    for key, value in members.items():
-        namespace[key] = value
-    made = metaclass.__new__(metaclass, name, bases, namespace)
-    made.__module__ = module
-    made.__qualname__ = qualname
+
+    def restored(cls: type, key: Any) -> Any:
+        # Wrapped if the members are tuples.
+        value, *data = members[key[0] if type(key) is tuple else key]
+        member = base.__new__(cls, *data)
+        member._value_ = value
+        return member
+
+    namespace = metaclass.__prepare__(name, bases, **keywords)
+    namespace.update({"__new__": restored, "__init__": _no_init})
+    # A name is taken for a member, whatever its value: a function would not be.
+    for key in members:
+        namespace[key] = key
+    made = metaclass.__new__(metaclass, name, bases, namespace, **keywords)
+    for passed in ("__init__", "__new_member__"):
+        type.__delattr__(made, passed)
     return _tracking.adopt(track, made)
+
+
+def _no_init(_member: object, *_: object) -> None:
+    pass
 
 
 def set_class(cls: type, state: ClassState) -> None:
@@ -203,8 +223,11 @@ def set_class(cls: type, state: ClassState) -> None:
         type.__setattr__(cls, "__firstlineno__", attributes["__firstlineno__"])
     for subclass in subclasses or ():
         cls.register(subclass)  # type: ignore[attr-defined]
-    for name, extra in (members or {}).items():
-        cls[name].__dict__.update(extra)  # type: ignore[index]
+    for name, (extra, slots) in (members or {}).items():
+        member = cls[name]  # type: ignore[index]
+        member.__dict__.update(extra)
+        for slot, value in slots.items():
+            object.__setattr__(member, slot, value)
 
 
 def type_parameter(track: TrackId, kind: str, name: str, args: tuple[Any, ...], keywords: dict[str, Any]) -> object:
