@@ -64,3 +64,11 @@ def test_cycles_end():
     broken: list[Any] = [0, 1, 2, (n for n in "")]
     broken.append(broken)
     assert "[3]: generator, does not serialize" in str(explain(broken))
+
+
+def test_who_shares_a_culprit_is_not_blamed_for_it(broken):
+    connection = broken()[0]._socket
+    text = str(explain({"first": [connection], "second": [connection], "f": lambda: connection}))
+    assert "['second']: list, does not serialize\n" in text
+    assert text.count("does not serialize: see obj['first'][0]\n") + text.endswith("see obj['first'][0]") == 2
+    assert text.count("cannot pickle 'socket' object") == 1

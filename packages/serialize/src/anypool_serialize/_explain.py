@@ -78,23 +78,30 @@ def explain(obj: Any) -> Explanation:
     """
     name = root_name(obj)
     root = Explanation(name, name, obj)
-    _examine(root, obj, {id(obj)}, [obj], 0)
+    _examine(root, obj, {id(obj): None}, [obj], 0)
     return root
 
 
-def _examine(node: Explanation, obj: Any, seen: set[int], alive: list[Any], depth: int) -> None:
+def _examine(node: Explanation, obj: Any, seen: dict[int, Explanation | None], alive: list[Any], depth: int) -> None:
     failure = _measure(node, obj)
     if depth > _DEPTH or (depth > 0 and node.ok and not node.copied):
         return
     parts = []
     for label, value in children(obj):
-        # Kept alive, or the id of a state made for the walk would be given to the next one.
-        if id(value) in seen or len(alive) > _NODES:
-            continue
-        seen.add(id(value))
-        alive.append(value)
         part = Explanation(label, node.path + label, value)
+        if id(value) in seen:
+            earlier = seen[id(value)]
+            if earlier is not None and not earlier.ok:
+                part.reason = f"see {earlier.path}"
+                parts.append(part)
+            continue
+        if len(alive) > _NODES:
+            continue
+        # None while it is examined. Kept alive, or the id of a state made for the walk would be given to the next one.
+        seen[id(value)] = None
+        alive.append(value)
         _examine(part, value, seen, alive, depth + 1)
+        seen[id(value)] = part
         parts.append(part)
     parts.sort(key=lambda part: (part.ok, not part.copied, -(part.size or 0)))
     telling = sum(not part.ok or part.copied for part in parts)
