@@ -676,6 +676,18 @@ def case_weak_references():
     assert there.call(lambda ref: ref(), weakref.ref(target)) is None
 
 
+def case_weak_proxies_stand_for_what_is_sent_along():
+    def use(owner, proxy, fib_itself, call, dead):
+        proxy.z = call(1)
+        try:
+            return dead.z
+        except ReferenceError:
+            return owner.z
+
+    owner = Square(4)
+    assert there.call(use, owner, weakref.proxy(owner), fib, weakref.proxy(fib), weakref.proxy(Square(4))) == fib(1)
+
+
 def case_function_attributes_defaults_and_annotations():
     def rich(a: int, b=(1,), *, c: Color = Color.RED) -> "str":
         """Tell."""

@@ -98,6 +98,24 @@ def test_a_class_made_at_run_time_under_a_global_arrives_as_itself(script, tmp_p
     """)
 
 
+def test_a_metaclass_that_told_pickle_how_is_asked(script, tmp_path):
+    (tmp_path / "factory.py").write_text(
+        "import copyreg\nclass Meta(type): pass\ncache = {}\n"
+        "def sized(n):\n"
+        "    if n not in cache:\n"
+        "        cache[n] = Meta('Sized', (), {'n': n, '__module__': __name__})\n"
+        "    return cache[n]\n"
+        "copyreg.pickle(Meta, lambda cls: (sized, (cls.n,)))\n"
+    )
+    script("""
+        import os, factory
+        os.environ["PYTHONPATH"] += os.pathsep + os.getcwd()
+        from peer import Peer
+        with Peer() as there:
+            assert there.call(lambda cls: cls is __import__("factory").sized(3), factory.sized(3))
+    """)
+
+
 def local_class() -> Any:
     class Local:
         pass

@@ -1,6 +1,7 @@
 """What cannot travel is refused with the path to the culprit, the reason and a way out."""
 
 import contextlib
+import ctypes
 import functools
 import multiprocessing
 import socket
@@ -11,6 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import anypool_serialize
@@ -114,6 +116,9 @@ def test_the_error_is_a_type_error_of_the_package_and_travels_itself():
         (multiprocessing.Lock, "multiprocessing.Manager().Lock()"),
         (multiprocessing.Queue, "multiprocessing.Manager().Queue()"),
         (threading.local, "once per worker"),
+        (lambda: memoryview((ctypes.c_int * 3)(1, 2, 3)), "Send the object that it views"),
+        (lambda: np.zeros(2, "i4,f8").data, "Send the object that it views"),
+        (lambda: np.empty((0, 3)).data, "Send the object that it views"),
     ],
 )
 def test_what_nothing_carries_is_refused_with_advice(make, advice):

@@ -8,6 +8,7 @@ _BY_TYPE: tuple[tuple[type, str], ...] = (
     (types.CoroutineType, "Send the arguments and await inside the function"),
     (types.AsyncGeneratorType, "Make the asynchronous generator inside the function"),
     (types.FrameType, "Send the values you need from the frame"),
+    (memoryview, "Send the object that it views, or its bytes"),
     (types.TracebackType, "Send traceback.format_exception(...) as text"),
 )
 

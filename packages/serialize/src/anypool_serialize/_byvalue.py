@@ -242,6 +242,15 @@ def reduce_weakref(pickler: MessagePickler, obj: Any) -> Reduction:
     return _rebuild.weak, (obj(),)
 
 
+def reduce_proxy(pickler: MessagePickler, obj: Any) -> Reduction:
+    """A proxy gives no way to what it stands for, but the methods that it looks up there do."""
+    try:
+        owner = obj.__mro__[0] if issubclass(obj.__class__, type) else obj.__reduce_ex__.__self__
+    except ReferenceError:
+        owner = None
+    return _rebuild.weak_proxy, (owner,)
+
+
 def reduce_lru_cache(pickler: MessagePickler, obj: Any) -> Reduction:
     if by_reference(obj):
         return NotImplemented

@@ -95,12 +95,15 @@ _LATE = {
     "functools._lru_cache_wrapper": ("_byvalue", "reduce_lru_cache"),
     "functools.cached_property": ("_byvalue", "reduce_cached_property"),
     "weakref.ReferenceType": ("_byvalue", "reduce_weakref"),
+    "weakref.ProxyType": ("_byvalue", "reduce_proxy"),
+    "weakref.CallableProxyType": ("_byvalue", "reduce_proxy"),
     "_weakrefset.WeakSet": ("_byvalue", "reduce_by_cloudpickle"),
 }
 
 
 def _reduce_class(pickler: MessagePickler, cls: type) -> Reduction:
-    if by_reference(cls):
+    # Somebody may have told pickle how to find the classes of a metaclass.
+    if by_reference(cls) or type(cls) in copyreg.dispatch_table:
         return NotImplemented
     from . import _byvalue
 
@@ -162,11 +165,23 @@ def _reduce_shell(pickler: MessagePickler, shell: CellShell) -> Reduction:
 
 
 def _reduce_view(pickler: MessagePickler, view: memoryview) -> Reduction:
+    if view.format != "B" or not view.nbytes:
+        _check_view(view)
     if view.c_contiguous and view.ndim:
         from _pickle import PickleBuffer
 
         return _rebuild.view, (PickleBuffer(view), view.format, view.shape)
     return _rebuild.view, (view.tobytes(), view.format, view.shape)
+
+
+def _check_view(view: memoryview) -> None:
+    """Bytes are cast to the format and the shape on the far side, which not every view can be made by."""
+    if view.ndim > 1 and not view.nbytes:
+        raise Refused(view, f"a view of shape {view.shape} cannot be made from bytes")
+    try:
+        memoryview(bytes(view.itemsize)).cast(view.format)  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise Refused(view, f"a view of format {view.format!r} cannot be made from bytes") from error
 
 
 def _reduce_lazily(name: str) -> Reducer:

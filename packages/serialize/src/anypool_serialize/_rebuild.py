@@ -276,6 +276,12 @@ def weak(obj: object) -> object:
     return ref(obj if obj is not None else _Gone())
 
 
+def weak_proxy(obj: object) -> object:
+    from weakref import proxy
+
+    return proxy(obj if obj is not None else _Gone())
+
+
 class _Gone:
     """A referent for a reference that was dead when it was sent: it dies before anybody looks."""
 
