@@ -2,7 +2,9 @@
 
 import io
 import os
+import stat
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -62,3 +64,33 @@ def test_a_damaged_size_allocates_nothing():
     raw[16:24] = struct.pack("<Q", 1 << 50)
     with pytest.raises(AnypoolError, match="cut short"):
         load(io.BytesIO(raw))
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=dump, args=([1], path))
+    writer.start()
+    assert stat.S_ISFIFO(os.stat(path).st_mode)
+    assert load(path) == [1]
+    writer.join()
+    assert stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_a_file_that_is_written_again_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(mode)
+    dump(1, path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_stream_that_gives_little_at_a_time_is_read_to_its_end():
+    class Drip(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 3))
+
+    file = io.BytesIO()
+    dump(list(range(100)), file)
+    assert load(Drip(file.getvalue())) == list(range(100))  # type: ignore[arg-type]

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """As `replacing`, keeping the mode of the file it replaces; a pipe or device is written to and stays what it is."""
+    try:
+        found = os.stat(path).st_mode
+    except OSError:
+        with replacing(path) as file:
+            yield file
+        return
+    if not stat.S_ISREG(found):
+        with open(path, "wb") as file:
+            yield file
+        return
+    with replacing(path, found & 0o777) as file:
+        if hasattr(os, "fchmod"):
+            # The umask has taken from it.
+            os.fchmod(file.fileno(), found & 0o777)
+        yield file
 
 
 @contextmanager

@@ -24,14 +24,15 @@ _STEP = 1 << 24
 def dump(obj: object, file: str | PathLike[str] | BinaryIO, *, strict: bool = False) -> None:
     """Write `obj` to a path or to an open binary file.
 
-    A path appears whole or not at all. The file is for this Python minor version and these versions of your
-    packages: transport, not an archive. Raises Unserializable before anything is written.
+    A file appears whole or not at all, with the mode of the one it replaces; a pipe or a device is written to.
+    What is written is for this Python minor version and these versions of your packages: transport, not an
+    archive. Raises Unserializable before anything is written.
     """
     frames = dumps(obj, strict=strict)
     if isinstance(file, (str, PathLike)):
-        from ._atomic import replacing
+        from ._atomic import writing
 
-        with replacing(file) as opened:
+        with writing(file) as opened:
             _write(frames, opened)
     else:
         _write(frames, file)
@@ -58,9 +59,9 @@ def load(file: str | PathLike[str] | BinaryIO) -> Any:
 
 
 def _load(file: BinaryIO, name: str) -> Any:
-    start = file.read(len(_MAGIC))
+    start = _up_to(file, len(_MAGIC))
     if start != _MAGIC:
-        raise AnypoolError(f"{name}: not written by anypool_serialize.dump (it begins with {start!r})")
+        raise AnypoolError(f"{name}: not written by anypool_serialize.dump (it begins with {bytes(start)!r})")
     form, version, count, size = _HEAD.unpack(_read(file, _HEAD.size, name))
     if form != _FORMAT:
         raise AnypoolError(f"{name}: written in format {form}, this version reads {_FORMAT}; update anypool-serialize")
@@ -76,11 +77,16 @@ def _load(file: BinaryIO, name: str) -> Any:
 
 
 def _read(file: BinaryIO, size: int, name: str) -> bytearray:
+    data = _up_to(file, size)
+    if len(data) < size:
+        raise AnypoolError(f"{name}: cut short, {size - len(data)} bytes are missing; write it again")
+    return data
+
+
+def _up_to(file: BinaryIO, size: int) -> bytearray:
+    """`size` bytes, or what there is: a stream may give less at a time than it is asked for."""
     data = bytearray()
-    while len(data) < size:
-        # In steps: a damaged size must not be allocated before that many bytes have come.
-        part = file.read(min(size - len(data), _STEP))
-        if not part:
-            raise AnypoolError(f"{name}: cut short, {size - len(data)} bytes are missing; write it again")
+    # In steps: a damaged size must not be allocated before that many bytes have come.
+    while len(data) < size and (part := file.read(min(size - len(data), _STEP))):
         data += part
     return data
