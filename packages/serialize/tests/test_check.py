@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from typing import Any
 
 import pytest
@@ -54,6 +55,18 @@ def test_a_hang_there_ends_after_the_timeout():
     with pytest.raises(Unserializable, match=r"after 0\.5 s"):
         check(Rebuilt(time.sleep, 60), timeout=0.5)
     assert time.monotonic() - begun < 20
+
+
+def test_it_may_wait_for_ever():
+    check(1, timeout=float("inf"))
+
+
+def test_a_module_from_a_zip_archive_is_found_there(tmp_path, monkeypatch):
+    archive = tmp_path / "modules.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("only_in_the_archive.py", "def f(): pass\n")
+    monkeypatch.syspath_prepend(str(archive))
+    check(importlib.import_module("only_in_the_archive").f)
 
 
 def test_what_is_printed_there_does_not_disturb():

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from anypool_serialize import CopiedState, Unserializable, copy, dumps, loads
+from anypool_serialize import CopiedState, Unserializable, copy, dumps, loads, pickles
 
 
 class Base:
@@ -51,8 +51,19 @@ def test_strict_refuses_a_lock_with_its_path(make):
 def test_a_warning_turned_into_an_error_is_that_error():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(CopiedState):
-            dumps(threading.Lock())
+        lock = threading.Lock()
+        for _ in range(2):
+            with pytest.raises(CopiedState):
+                dumps(lock)
+
+
+def test_asking_whether_a_lock_survives_leaves_the_warning_to_who_sends_it():
+    lock = threading.Lock()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pickles(lock)
+    with pytest.warns(CopiedState):
+        dumps(lock)
 
 
 def test_one_lock_in_two_places_is_one_copy():

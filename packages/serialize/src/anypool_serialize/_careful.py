@@ -79,9 +79,11 @@ def _too_deep(obj: Any, names: tuple[str, ...]) -> Unserializable:
     path, what = "", f"an object of type {type_name(obj)}"
     if len(names) == 1:
         path, what = names[0], f"{names[0]} ({type_name(obj[0])})"
+    # From Python 3.12 on the limit is the interpreter's own and cannot be raised.
+    more = ", or raise the limit with sys.setrecursionlimit" if sys.version_info < (3, 12) else ""
     return Unserializable(
-        f"{what} is nested too deeply for the pickler. Send it flat (a list of nodes that "
-        "refer to each other by index), or raise the limit with sys.setrecursionlimit",
+        f"{what} is nested too deeply for the pickler. Send it flat: a list of nodes that "
+        f"refer to each other by index{more}",
         path,
     )
 
@@ -99,14 +101,15 @@ def type_name(obj: Any) -> str:
 
 
 def warn_of_copies(root: Any, copies: Sequence[Any], names: tuple[str, ...]) -> None:
-    """One warning for each object, however often it is sent: finding the path costs a walk."""
+    """One warning for each object in this process, however often it is sent: finding the path costs a walk."""
     for obj in copies:
         if obj in _warned:
             continue
-        _warned.add(obj)
         path = path_to(root, obj, names) or f"an object of type {type_name(obj)}"
         what = "the same lock" if "lock" in type(obj).__name__.lower() else "the same file"
         warnings.warn(f"{path}: a copy, not {what}", CopiedState, stacklevel=_stack_level())
+        # Not before: a warning that is turned into an error must stop the next message too.
+        _warned.add(obj)
 
 
 def _top_package(frame: FrameType) -> str:

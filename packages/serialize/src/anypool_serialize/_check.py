@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from contextlib import suppress
 from io import BytesIO
+from math import isinf
 
 from ._errors import Unserializable
 from ._files import dump
@@ -64,12 +65,15 @@ def check(obj: object, *, python: str | None = None, timeout: float = 30) -> Non
         raise failure
 
 
+_STANDARD_ZIP = f"python{sys.version_info[0]}{sys.version_info[1]}.zip"
+
+
 def _search_path() -> list[str]:
     standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     return [
         os.path.abspath(entry)
         for entry in sys.path
-        if entry not in standard and not entry.endswith(("lib-dynload", ".zip"))
+        if entry not in standard and not entry.endswith(("lib-dynload", _STANDARD_ZIP))
     ]
 
 
@@ -77,7 +81,7 @@ def _run(command: list[str], data: bytes, timeout: float) -> tuple[bytes, bytes,
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
         try:
-            answer, errors = process.communicate(data, timeout)
+            answer, errors = process.communicate(data, None if isinf(timeout) else timeout)
         except subprocess.TimeoutExpired:
             raise Unserializable(f"{command[0]} had not loaded the object after {timeout} s") from None
         finally:

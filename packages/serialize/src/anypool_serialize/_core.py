@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def dumps(obj: object, *, strict: bool = False, oob: int = 65536, names: tuple[str, ...] = ()) -> Frames:
-    """Serialize anything: data as pickle does, functions and classes the far side cannot import by value.
+    """Serialize `obj`: data as pickle does, functions and classes the far side cannot import by value.
 
     Buffers of at least `oob` bytes (numpy arrays, anything with pickle 5 buffers; `bytes` are not among
-    them) stay outside the header. A lock arrives as a new one, an open file as a copy, with one
-    `CopiedState` warning for each; `strict` refuses them. Raises Unserializable with the path to the
+    them) stay outside the header. A lock arrives as a new one, an open file as a copy, with a `CopiedState`
+    warning the first time that this process sends it; `strict` refuses them. Raises Unserializable with the path to the
     culprit; when `obj` is a tuple, `names` says how its elements are called in that path. Less than 2 µs
     for a few numbers, 15 µs for a lambda.
     """
@@ -67,9 +67,18 @@ def copy(obj: Any, *, strict: bool = False) -> Any:
 
 
 def pickles(obj: object, *, strict: bool = False) -> bool:
-    """Whether `obj` survives a round trip in this process; `check` asks a fresh interpreter instead."""
+    """Whether `obj` survives a round trip in this process; `check` asks a fresh interpreter instead.
+
+    It does not warn of copies: the warning is for who sends.
+    """
+    from ._careful import CarefulPickler
+
     try:
-        copy(obj, strict=strict)
+        try:
+            frames, _ = write(Pickler, obj, strict, IN_BAND)
+        except Exception:  # noqa: BLE001  reducers are anybody's code
+            frames, _ = write(CarefulPickler, obj, strict, IN_BAND)
+        _loads(frames[0])
     except Exception:  # noqa: BLE001  whatever it raises, it does not survive
         return False
     return True

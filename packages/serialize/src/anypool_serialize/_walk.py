@@ -136,11 +136,17 @@ def _of_instance(obj: Any) -> Iterator[Child]:
         yield Child(".__getstate__()", state)
     for i, value in enumerate(parts[1]):
         if value is not type(obj):
-            yield Child(f".__reduce__()[1][{i}]", value)
+            yield Child(_field(obj, value) or f".__reduce_ex__(5)[1][{i}]", value)
     for i, value in enumerate(parts[3] or ()):
         yield Child(f"[{i}]", value)
     for key, value in parts[4] or ():
         yield Child(f"[{_short(key)}]", value)
+
+
+def _field(obj: Any, value: Any) -> str:
+    """Of a named tuple."""
+    fields = getattr(obj, "_fields", ()) if isinstance(obj, tuple) else ()
+    return next((f".{name}" for name in fields if getattr(obj, name) is value), "")
 
 
 def reduce_natively(obj: Any) -> Any:
