@@ -519,6 +519,31 @@ def case_every_kind_of_method_travels():
     assert there.call("a".upper) == "A"
 
 
+class NamedProperty(property):
+    def __init__(self, getter, unit):
+        super().__init__(getter, doc=f"in {unit}")
+        self.unit = unit
+
+
+class TaggedStatic(staticmethod):
+    __slots__ = ("tag",)
+
+
+class WithOwnDescriptors:
+    length = NamedProperty(lambda self: 3, "m")
+    area = abc.abstractproperty(lambda self: 9)
+    three = TaggedStatic(lambda: 3)
+    three.tag = "t"
+
+
+def case_properties_and_static_methods_of_their_own_classes():
+    def look(x):
+        own = vars(type(x))
+        return x.length, x.area, x.three(), own["length"].unit, own["length"].__doc__, own["three"].tag
+
+    assert there.call(look, WithOwnDescriptors()) == look(WithOwnDescriptors())
+
+
 def case_recursion_in_every_form():
     assert there.call(fib, 20) == 6765
     assert there.call(lambda: fib.cache_info().maxsize) == 7

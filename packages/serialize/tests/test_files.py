@@ -93,4 +93,4 @@ def test_a_stream_that_gives_little_at_a_time_is_read_to_its_end():
 
     file = io.BytesIO()
     dump(list(range(100)), file)
-    assert load(Drip(file.getvalue())) == list(range(100))  # type: ignore[arg-type]
+    assert load(Drip(file.getvalue())) == list(range(100))

@@ -67,6 +67,8 @@ def _judge(kind: type) -> Reducer | None:
         return _reduce_class
     if issubclass(kind, BaseException):
         return _reduce_exception if _made_its_own_way(kind) else None
+    if issubclass(kind, _DESCRIPTORS) and not _told_pickle_how(kind):
+        return _reduce_descriptor
     name = f"{kind.__module__}.{kind.__qualname__}"
     if name in _CONNECTIONS:
         return _refuse_connection
@@ -115,6 +117,20 @@ def _made_its_own_way(kind: type) -> bool:
     names = ("__init__", "__new__", "__reduce__", "__reduce_ex__")
     init, new, *reduce = [type(getattr(kind, name)) is types.FunctionType for name in names]
     return (init or new) and not any(reduce)
+
+
+def _told_pickle_how(kind: Any) -> bool:
+    own: bool = kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__
+    return own or kind in copyreg.dispatch_table
+
+
+_DESCRIPTORS = (property, staticmethod, classmethod)
+
+
+def _reduce_descriptor(pickler: MessagePickler, obj: Any) -> Reduction:
+    base = next(base for base in _DESCRIPTORS if isinstance(obj, base))
+    args = (obj.fget, obj.fset, obj.fdel, obj.__doc__) if base is property else (obj.__func__,)
+    return _rebuild.descriptor, (type(obj), base, args), obj.__getstate__()
 
 
 def _reduce_exception(pickler: MessagePickler, error: BaseException) -> Reduction:

@@ -91,6 +91,13 @@ def exception(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException
     return made
 
 
+def descriptor(kind: type, base: Any, args: tuple[Any, ...]) -> object:
+    """A property or the like without the `__init__` of its own class, which may take anything."""
+    made: object = base.__new__(kind)
+    base.__init__(made, *args)
+    return made
+
+
 def named_type(module: str, name: str) -> type:
     __import__(module)
     found: type = getattr(sys.modules[module], name)
