@@ -2,6 +2,7 @@
 
 PROGRAM = """
 import dataclasses, datetime, decimal, enum, functools
+import numpy as np
 from peer import Peer
 
 class Coordinate(bytes, enum.Enum):
@@ -60,6 +61,12 @@ class Price(decimal.Decimal, enum.Enum):
 class Pair(tuple, enum.Enum):
     P = 1, 2
 
+class Steps(list, enum.Enum):
+    UP = [1, 2]
+
+class Code(np.int64, enum.Enum):
+    LOW = 1
+
 class Word(str, enum.Enum):
     A = "a"
 
@@ -96,6 +103,7 @@ def check():
     assert Day.FIRST.isoformat() == "2026-01-01" and Moment.FIRST.hour == 5
     assert Price.LOW + 1 == decimal.Decimal("2.5")
     assert Pair.P == (1, 2) and Word.A == "a" and Word("a") is Word.A and Named.ONE.upper() == "ONE"
+    assert Steps.UP == [1, 2] and Steps.UP.value == [1, 2] and Code.LOW + 1 == 2
     assert Level.LOW < Level.HIGH == 2 and Level.LOW + 1 == 2
     assert Access.READ | Access.WRITE == Access(3) and Access(16).value == 16 and Access.WIDE.value == 12
     assert list(Access) == [Access.READ, Access.WRITE]

@@ -45,7 +45,8 @@ def _data_of(member: Any, base: Any) -> tuple[Any, ...]:
         return ()
     if hasattr(base, "__getnewargs__"):
         return tuple(base.__getnewargs__(member))
-    return tuple(base.__reduce_ex__(member, 5)[1])
+    make, args = base.__reduce_ex__(member, 5)[:2]
+    return tuple(args) if make is type(member) else (base(member),)
 
 
 def _attributes_of(member: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -200,6 +200,8 @@ def enum(
         # Wrapped if the members are tuples.
         value, *data = members[key[0] if type(key) is tuple else key]
         member = base.__new__(cls, *data)
+        if base.__init__ is not object.__init__:
+            base.__init__(member, *data)  # which fills a list
         member._value_ = value
         return member
 
