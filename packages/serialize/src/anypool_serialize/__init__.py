@@ -1,4 +1,4 @@
-"""Serialize everything Python at the speed of the C pickler, and say why an object won't travel."""
+"""Serialize data and code at the speed of the C pickler, and say why an object won't travel."""
 
 from __future__ import annotations
 
