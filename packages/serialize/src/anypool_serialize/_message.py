@@ -45,7 +45,9 @@ class Message:
 
     def again(self, obj: object) -> bool:
         """Whether `obj` is met within itself: the pickler asks about an object until it is written."""
-        return id(obj) in self.begun or self.begun.setdefault(id(obj), obj) is not obj
+        met = id(obj) in self.begun
+        self.begun[id(obj)] = obj
+        return met
 
 
 class MessagePickler(_CPickler):
