@@ -31,7 +31,9 @@ _LONGEST_WAIT = 1.0
 _LATE = 0.001
 _NEVER = float("inf")
 
-_drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
+# By id, which the next driver in a dead one's place has too. A set of weak references would run Python code when one
+# dies, and an interrupt that strikes there is lost.
+_drivers: dict[int, weakref.ref[Driver]] = {}
 
 
 class _Waiter(NamedTuple):
@@ -61,7 +63,7 @@ class Driver(ABC):
         self._guard: AbstractContextManager[None] = nullcontext() if crew.runs_here else shield
         # Whether this is a copy in a forked child: the workers, and all that will come of them, are the parent's.
         self.forked = False
-        _drivers.add(self)
+        _drivers[id(self)] = weakref.ref(self)
 
     @abstractmethod
     def _after(self, events: Iterable[Event]) -> None:
@@ -238,8 +240,9 @@ class Driver(ABC):
 
 
 def _after_fork() -> None:
-    for driver in list(_drivers):
-        driver.after_fork()
+    for known in list(_drivers.values()):
+        if (driver := known()) is not None:
+            driver.after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -46,11 +46,11 @@ class Engine(Driver):
         self.paces: dict[object, float] = {}
         self.owner = os.getpid()
         self.closed = False
-        deliver = weakref.WeakMethod(self._deliver)
+        me = weakref.ref(self)
 
         def forward(events: list[Event]) -> None:
-            if (method := deliver()) is not None:
-                method(events)
+            if (engine := me()) is not None:
+                engine._deliver(events)  # noqa: SLF001 - its own
 
         for slot in crew.start(forward):
             self.desk.add_slot(slot)

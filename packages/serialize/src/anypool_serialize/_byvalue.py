@@ -69,7 +69,7 @@ def referenced_names(code: types.CodeType) -> dict[str, None]:
     """Global names that `code` and the code inside it read or write, in a stable order."""
     names = _names_of.get(code)
     if names is None:
-        every = (instruction for inner in (code, *_inner_codes(code)) for instruction in dis.get_instructions(inner))
+        every = (instruction for inner in (code, *inner_codes(code)) for instruction in dis.get_instructions(inner))
         names = _names_of[code] = {step.argval: None for step in every if step.opname in _OF_GLOBALS}
     return names
 
@@ -79,11 +79,11 @@ _names_of: weakref.WeakKeyDictionary[types.CodeType, dict[str, None]] = weakref.
 _OF_GLOBALS = frozenset({"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
 
-def _inner_codes(code: types.CodeType) -> list[types.CodeType]:
+def inner_codes(code: types.CodeType) -> list[types.CodeType]:
     found = []
     for const in code.co_consts:
         if type(const) is types.CodeType:
-            found += [const, *_inner_codes(const)]
+            found += [const, *inner_codes(const)]
     return found
 
 
@@ -92,7 +92,7 @@ def _submodules(code: types.CodeType, values: list[Any]) -> list[types.ModuleTyp
     packages = [value for value in values if type(value) is types.ModuleType and hasattr(value, "__path__")]
     if not packages:
         return []
-    names = {name for inner in (code, *_inner_codes(code)) for name in inner.co_names}
+    names = {name for inner in (code, *inner_codes(code)) for name in inner.co_names}
     found = []
     open_ends = [package.__name__ for package in packages]
     while open_ends:

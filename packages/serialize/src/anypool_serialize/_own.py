@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dis
 import functools
+import os
 import sys
 import sysconfig
 import types
 from importlib.util import resolve_name
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._byvalue import _inner_codes
-from ._where import _find_spec
+from ._byvalue import inner_codes
+from ._where import find_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,16 +36,17 @@ def is_own(name: str | None) -> bool:
     file = getattr(module, "__file__", None)
     # A package without a file is a folder without an `__init__.py`; anything else without one is built in.
     places = [file] if file else getattr(module, "__path__", ())
-    return any(not place.startswith(_installed_folders()) for place in places)
+    return any(not os.path.join(place, "").startswith(_installed_folders()) for place in places)
 
 
 @functools.cache
 def _installed_folders() -> tuple[str, ...]:
-    return tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple({os.path.join(sysconfig.get_path(kind), "") for kind in kinds})
 
 
 def all_codes(code: types.CodeType) -> list[types.CodeType]:
-    return [code, *_inner_codes(code)]
+    return [code, *inner_codes(code)]
 
 
 def attributes_of_modules(code: types.CodeType, values: Iterable[Any]) -> list[tuple[str, Any]]:
@@ -102,8 +104,8 @@ def source_of(name: str) -> Source | None:
 def _found(name: str) -> ModuleSpec | None:
     parent = name.rpartition(".")[0]
     if not parent:
-        return _find_spec(name, None)
+        return find_spec(name, None)
     package = _found(parent)
     locations = package and package.submodule_search_locations
     # The list of a package without `__init__.py` looks for its parent among the imported modules.
-    return _find_spec(name, getattr(locations, "_path", locations)) if locations else None
+    return find_spec(name, getattr(locations, "_path", locations)) if locations else None

@@ -103,13 +103,13 @@ def _found_again(name: str, module: object) -> bool:
     if origin in ("built-in", "frozen"):
         return True
     path = getattr(sys.modules[parent], "__path__", None) if parent else None
-    found = _find_spec(getattr(spec, "name", name), path)
+    found = find_spec(getattr(spec, "name", name), path)
     if found is None:
         return bool(parent) and not getattr(spec, "has_location", False)
     return _same_origin(found.origin, origin)
 
 
-def _find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+def find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
     for finder in sys.meta_path:
         try:
             found = finder.find_spec(name, path)
