@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 from napping import ASYNCHRONOUS, OTHER_PROCESSES, nap  # type: ignore[import-not-found]
 
-from anypool import Pool, get_pool
+from anypool import Pool, RemoteError, get_pool
 from anypool._shield import shield
 
 EVERYWHERE = ["serial", *ASYNCHRONOUS]
@@ -67,6 +69,37 @@ def test_a_signal_handler_may_terminate_the_pool_that_it_interrupts(launcher: st
     # `terminate` may need its 10 s where a lock of the standard executor is held.
     assert script.finish(40)[0] == 7
     assert script.descendants() == {}
+
+
+class Handler:
+    def leave(self, *_: object) -> None:
+        sys.exit(7)
+
+    def __call__(self, *_: object) -> None:
+        sys.exit(7)
+
+
+@pytest.mark.parametrize("handler", [lambda *_: sys.exit(7), Handler().leave, Handler(), partial(Handler(), "more")])
+def test_a_handler_that_exits_ends_the_caller_of_a_serial_map_and_not_an_item(handler: Any) -> None:
+    done: list[int] = []
+
+    def item(x: int) -> None:
+        done.append(x)
+        if x == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with get_pool("serial") as pool, pytest.raises(SystemExit, match="7"):
+            pool.map(item, range(5), on_error="return")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done == [0, 1]
+
+
+def test_an_item_that_exits_fails_on_serial_as_it_does_elsewhere() -> None:
+    with get_pool("serial") as pool, pytest.raises(RemoteError, match="SystemExit: 7"):
+        pool.map(sys.exit, [7])
 
 
 @pytest.mark.parametrize("launcher", OTHER_PROCESSES)

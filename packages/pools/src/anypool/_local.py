@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -80,11 +81,11 @@ class SerialCrew(_Local):
         return []
 
     def poll(self, timeout: float) -> list[Event]:
-        """Run the next chunk, here and now; a KeyboardInterrupt in it is the caller's own."""
+        """Run the next chunk, here and now; a KeyboardInterrupt, or a handler's SystemExit, is the caller's own."""
         if not self._waiting:
             return []
         flight = self._waiting.popleft()
-        return [Replied(0, flight.seq, _run(flight.chunk, (KeyboardInterrupt,)))]
+        return [Replied(0, flight.seq, _run(flight.chunk, _callers_own))]
 
     def kill(self, slot: int) -> None:
         """Nothing runs but what the caller itself runs."""
@@ -112,7 +113,25 @@ class SerialCrew(_Local):
         """Nothing to end."""
 
 
-def _run(chunk: Chunk, passing: tuple[type[BaseException], ...] = ()) -> Direct:
+def _callers_own(error: BaseException) -> bool:
+    # A handler that says sys.exit() means the program that was interrupted, not the item that ran.
+    if isinstance(error, SystemExit):
+        from traceback import walk_tb  # Hardly ever needed, and it takes a while.
+
+        handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+        codes = {_code(handler) for handler in handlers if callable(handler)}
+        return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _code(handler: Any) -> Any:
+    while isinstance(handler, partial):
+        handler = handler.func
+    called = handler if hasattr(handler, "__code__") else getattr(handler, "__func__", type(handler).__call__)
+    return getattr(called, "__code__", None)
+
+
+def _run(chunk: Chunk, passing: Callable[[BaseException], bool] | None = None) -> Direct:
     job = chunk.job
     return serve_here(job.body.calling, job.mode, chunk.payload, chunk.skip, chunk.count, job.budget, job.stop, passing)
 

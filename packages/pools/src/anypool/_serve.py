@@ -75,11 +75,11 @@ def run(
     count: int,
     budget: float,
     stop: bool,
-    passing: tuple[type[BaseException], ...] = (),
+    passing: Callable[[BaseException], bool] | None = None,
 ) -> tuple[list[Any], dict[int, BaseException]]:
     """Make up to `count` calls; return values (None where one raised) and exceptions by position.
 
-    Ends early after `budget` seconds, or at the first exception if `stop`. `passing` exceptions are not caught.
+    Ends early after `budget` seconds, or at the first exception if `stop`. Exceptions that are `passing` are raised.
     """
     values: list[Any] = []
     errors: dict[int, BaseException] = {}
@@ -91,9 +91,9 @@ def run(
             values.extend(islice(calls, asked))
             if len(values) < done + asked:
                 raise RuntimeError(_STOPPED)
-        except passing:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever user code raises is its outcome
+        except BaseException as error:  # whatever user code raises is its outcome
+            if passing is not None and passing(error):
+                raise
             errors[len(values)] = error
             values.append(None)
             if stop:
@@ -360,7 +360,7 @@ def serve_here(
     count: int,
     budget: float,
     stop: bool,
-    passing: tuple[type[BaseException], ...] = (),
+    passing: Callable[[BaseException], bool] | None = None,
 ) -> Direct:
     """Run a chunk by reference, in the calling thread."""
     end = skip + count
