@@ -75,7 +75,7 @@ class Rig:
             job,
             Input(Mode.MAP, (iter(range(count)),), strict=False),
             Sizer(fixed, None),
-            lambda payload: (payload, 0),
+            lambda payload, _most: (payload, 0),
             ordered=ordered,
             halt=halt,
             error_retries=error_retries,

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from anypool import Unserializable
 from anypool._chunk import Body, Calling, Direct, Job, Mode
-from anypool._sizing import Sizer
+from anypool._sizing import BYTES, Sizer
 from anypool._stream import Input, Stream
 
 EXAMPLES = settings(max_examples=150, deadline=None)
 
 
 def stream_over(
-    *columns: Any, mode: Mode = Mode.MAP, strict: bool = False, pack: Any = lambda payload: (payload, 0),
+    *columns: Any, mode: Mode = Mode.MAP, strict: bool = False, pack: Any = lambda payload, _most: (payload, 0),
     chunksize: int | None = None,
     ordered: bool = True, halt: bool = False,
 ) -> Stream:  # fmt: skip
@@ -111,7 +111,7 @@ def test_an_input_that_raises_is_the_last_outcome(count: int, sizes: list[int], 
 def test_an_item_that_cannot_be_packed_is_refused_alone(
     count: int, sizes: list[int], bad: set[int], size_of_item: int
 ) -> None:
-    def pack(payload: Any) -> tuple[Any, int]:
+    def pack(payload: Any, _most: int) -> tuple[Any, int]:
         if any(item in bad for item in payload[0]):
             raise Unserializable("obj cannot be serialized")
         return payload, size_of_item * len(payload[0])
@@ -124,6 +124,20 @@ def test_an_item_that_cannot_be_packed_is_refused_alone(
     assert len(seen) == count
     for index, outcome in enumerate(seen):
         assert isinstance(outcome, Unserializable) if index in bad else outcome == index
+
+
+@EXAMPLES
+@given(st.lists(st.sampled_from([10, 1000, BYTES // 3, 5 * BYTES, 100 * BYTES]), min_size=1, max_size=60), cuts)
+def test_a_chunk_of_larger_items_than_expected_is_cut_smaller_before_it_is_copied(
+    weights: list[int], sizes: list[int]
+) -> None:
+    def pack(payload: Any, most: int) -> tuple[Any, int]:
+        size = sum(payload[0])
+        return (payload if size <= most else None), size
+
+    chunks = read_all(stream_over(weights, pack=pack), sizes)
+    assert [weight for chunk in chunks for weight in chunk.payload[0]] == weights
+    assert all(chunk.count == 1 or sum(chunk.payload[0]) <= 4 * BYTES for chunk in chunks)
 
 
 @EXAMPLES

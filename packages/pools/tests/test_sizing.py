@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anypool._sizing import BYTES, TARGET_SECONDS, Sizer
+from anypool._sizing import BYTES, TARGET_SECONDS, Pace, Paces, Sizer
 
 lengths = st.none() | st.integers(0, 10_000)
 workers = st.integers(1, 64)
@@ -36,14 +36,26 @@ def test_a_chunk_takes_the_target_time_or_is_one_item(per_item: float, workers: 
 
 @given(seconds, st.integers(1, 10_000), workers)
 def test_what_an_earlier_map_took_never_costs_a_worker_its_share(pace: float, length: int, workers: int) -> None:
-    assert Sizer(None, length, pace).size(0, workers) <= -(-length // workers)
+    assert Sizer(None, length, Pace(pace)).size(0, workers) <= -(-length // workers)
 
 
 @given(seconds, seconds, lengths, workers)
 def test_what_an_earlier_map_took_is_forgotten_once_this_one_is_measured(
     pace: float, per_item: float, length: int | None, workers: int
 ) -> None:
-    seeded, fresh = Sizer(None, length, pace), Sizer(None, length)
+    seeded, fresh = Sizer(None, length, Pace(pace, 1e6, 1e6)), Sizer(None, length)
     for sizer in (seeded, fresh):
+        sizer.packed(1, 5)
         sizer.ran(1, per_item, 10)
     assert seeded.size(1, workers) == fresh.size(1, workers)
+
+
+@given(st.integers(BYTES, 100 * BYTES), workers)
+def test_items_that_were_large_in_an_earlier_map_are_not_gathered(size: int, workers: int) -> None:
+    paces = Paces()
+    first = Sizer(None, None)
+    first.packed(1, size)
+    first.ran(1, 1e-7, 10)
+    paces.learn("function", first)
+    assert Sizer(None, 10_000, paces.of("function")).size(0, workers) == 1
+    assert paces.of("another") is None

@@ -77,9 +77,9 @@ class ExecutorCrew:
         """Serialise what is called."""
         return pack_body(calling)
 
-    def pack(self, payload: Any) -> tuple[Parcel, int]:
+    def pack(self, payload: Any, most: int) -> tuple[Parcel | None, int]:
         """Serialise items."""
-        return pack(payload)
+        return pack(payload, most)
 
     def pack_call(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -121,9 +121,9 @@ class ProcessCrew(Hearing):
         """Serialise what is called; `Unserializable` names the path from f."""
         return pack_body(calling, self._buffers.place_sealed)
 
-    def pack(self, payload: Any) -> tuple[Parcel, int]:
+    def pack(self, payload: Any, most: int) -> tuple[Parcel | None, int]:
         """Serialise items; what they refer to may change afterwards."""
-        return pack(payload, self._buffers.place)
+        return pack(payload, most, self._buffers.place)
 
     def pack_call(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -117,8 +117,8 @@ class Crew(Protocol):
     def body(self, calling: Calling) -> Body:
         """What is called, in the form that this crew's workers take."""
 
-    def pack(self, payload: Any) -> tuple[Any, int]:
-        """A payload in the form that this crew's workers take, and its size in bytes."""
+    def pack(self, payload: Any, most: int) -> tuple[Any, int]:
+        """A payload in the form that this crew's workers take, None if above `most` bytes, and its size in bytes."""
 
     def pack_call(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -20,6 +20,7 @@ from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
 from anypool._result import Result
+from anypool._sizing import Paces
 from anypool._slot import Cause, Flight
 from anypool._stream import Cut, Stream
 
@@ -27,7 +28,6 @@ __all__: list[str] = []
 
 # Workers of one slot that may end one after the other before they have finished anything.
 _MOST_FALSE_STARTS = 5
-_MOST_PACES = 256
 
 
 class Engine(Driver):
@@ -43,7 +43,7 @@ class Engine(Driver):
         self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
         # Seconds that an item of each function took in its last map.
-        self.paces: dict[object, float] = {}
+        self.paces = Paces()
         self.owner = os.getpid()
         self.closed = False
         me = weakref.ref(self)
@@ -145,10 +145,7 @@ class Engine(Driver):
 
     def _drop(self, stream: Stream) -> None:
         stream.cancel()
-        if stream.sizer.per_item is not None:
-            if len(self.paces) >= _MOST_PACES:
-                self.paces.clear()
-            self.paces[stream.job.body.key] = stream.sizer.per_item
+        self.paces.learn(stream.job.body.key, stream.sizer)
         self.desk.remove_lane(stream)
         self.crew.release(stream.job.body)
 

@@ -35,7 +35,7 @@ class _Local:
         """The function as it is."""
         return Body(calling, key=id(calling.function))
 
-    def pack(self, payload: Any) -> tuple[Any, int]:
+    def pack(self, payload: Any, most: int) -> tuple[Any, int]:
         """The payload as it is; it weighs nothing that this crew knows of."""
         return payload, 0
 

@@ -75,10 +75,16 @@ def _frames(obj: object, names: tuple[str, ...] = ()) -> Frames:
     return frames if len(frames.buffers) <= MOST_BUFFERS else dumps(obj, names=names, oob=IN_BAND)
 
 
-def pack(payload: Any, place: Place = inline) -> tuple[Parcel, int]:
-    """Items, serialised; what they refer to may change afterwards. Raises `Unserializable`."""
-    parcel = place(_frames(payload))
-    return parcel, parcel.size
+def pack(payload: Any, most: int, place: Place = inline) -> tuple[Parcel | None, int]:
+    """Items, serialised, and their bytes; what they refer to may change afterwards. Raises `Unserializable`.
+
+    What has more than `most` bytes is not copied to anywhere: the parcel is None.
+    """
+    frames = _frames(payload)
+    size = len(frames.header)
+    if frames.buffers:
+        size += sum([buffer.raw().nbytes for buffer in frames.buffers])
+    return (place(frames) if size <= most else None), size
 
 
 def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place = inline) -> tuple[Mode, Any, int]:

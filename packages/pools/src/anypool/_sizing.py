@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 __all__: list[str] = []
 
 # One chunk's worth of work: long beside a round trip of 30 us, short beside a person's patience and an 8 ms budget.
 TARGET_SECONDS = 0.002
 # Below this the round trip shows, so the shrinking tail of a map of known length stops here.
-_LEAST_SECONDS = 0.0003
-_GROWTH = 64
+_LEAST_SECONDS = 0.0006
+_GROWTH = 256
 BYTES = 256 << 10
 _MOST_ITEMS = 1 << 20
+_MOST_PACES = 256
+
+
+class Pace(NamedTuple):
+    """What an item took: seconds, bytes to the worker, bytes back."""
+
+    seconds: float
+    sent: float = 0.0
+    back: float = 0.0
 
 
 class Sizer:
     """Adapts chunks to the measured time and size of items.
 
-    `pace` is what an item took in an earlier map, in seconds. It may be wrong for this one, so the first chunks are
-    small, and no more than a worker's even share.
+    `pace` is that of an earlier map. It may be wrong for this one, so the first chunks are small, and no more than a
+    worker's even share.
     """
 
-    def __init__(self, fixed: int | None, length: int | None, pace: float | None = None) -> None:
+    def __init__(self, fixed: int | None, length: int | None, pace: Pace | None = None) -> None:
         self.fixed = fixed
         self.length = length
-        self.per_item = pace
+        self.per_item: float | None = None
         self._bytes_per_item = self._bytes_back = 0.0
+        if pace is not None:
+            self.per_item, self._bytes_per_item, self._bytes_back = pace
         self._largest = 1
         self._measured = False
+
+    @property
+    def pace(self) -> Pace | None:
+        """What is known by now."""
+        return None if self.per_item is None else Pace(self.per_item, self._bytes_per_item, self._bytes_back)
 
     def size(self, index: int, workers: int) -> int:
         """Items for a chunk that starts at `index`, for one of so many workers."""
@@ -68,3 +86,21 @@ class Sizer:
         if self.fixed is None and self.per_item is None:
             return max(1, min(index, 4096))
         return self.size(index, workers)
+
+
+class Paces:
+    """What each function took in the last map of it, for the next one."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, Pace] = {}
+
+    def of(self, key: object) -> Pace | None:
+        """What is known of a function."""
+        return self._known.get(key)
+
+    def learn(self, key: object, sizer: Sizer) -> None:
+        """Keep what a map has found out."""
+        if sizer.pace is not None:
+            if len(self._known) >= _MOST_PACES:
+                self._known.clear()
+            self._known[key] = sizer.pace

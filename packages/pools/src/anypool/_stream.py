@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from sys import maxsize
 from typing import Any, NamedTuple
 
 from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed, weight
@@ -19,7 +20,7 @@ __all__: list[str] = []
 
 # What `imap` may hold back while its consumer waits for a slow item ahead of the finished ones.
 REORDER_BYTES = 64 << 20
-# A chunk that packs to more than this is halved; the size estimate of the first items was off.
+# A chunk that packs to more than this is cut smaller; the size estimate of the first items was off.
 _TOO_BIG = 4 * BYTES
 
 
@@ -114,7 +115,7 @@ class Stream:
         job: Job,
         source: Input,
         sizer: Sizer,
-        pack: Callable[[Any], tuple[Any, int]],
+        pack: Callable[[Any, int], tuple[Any, int]],
         *,
         ordered: bool,
         halt: bool,
@@ -307,17 +308,18 @@ class Stream:
         return cut
 
     def _packed(self, first: int, count: int, payload: Any, cut: Cut) -> None:
+        most = _TOO_BIG if count > 1 and self.sizer.fixed is None else maxsize
         try:
-            packed, size = self._pack(payload)
+            packed, size = self._pack(payload, most)
         except Exception as error:  # noqa: BLE001 - one item's fault; the others are packed without it
             if count == 1:
                 cut.refused.append(_refused(first, self._explained(first, payload, error)))
             else:
-                self._halves(first, count, payload, cut)
+                self._packed_by(-(-count // 2), first, count, payload, cut)
             return
         self.sizer.packed(count, size or self._weight(count, payload))
-        if size > _TOO_BIG and count > 1 and self.sizer.fixed is None:
-            self._halves(first, count, payload, cut)
+        if size > most:
+            self._packed_by(max(1, count * BYTES // size), first, count, payload, cut)
             return
         cut.chunks.append(Chunk(self.job, self, first, count, packed, size=size, careful=self.job.careful))
 
@@ -342,14 +344,11 @@ class Stream:
             pass
         return error
 
-    def _halves(self, first: int, count: int, payload: Any, cut: Cut) -> None:
-        half = count // 2
-        if self.job.mode is Mode.STAR:
-            parts = payload[:half], payload[half:]
-        else:
-            parts = [column[:half] for column in payload], [column[half:] for column in payload]
-        self._packed(first, half, parts[0], cut)
-        self._packed(first + half, count - half, parts[1], cut)
+    def _packed_by(self, step: int, first: int, count: int, payload: Any, cut: Cut) -> None:
+        for at in range(0, count, step):
+            end = min(at + step, count)
+            part = payload[at:end] if self.job.mode is Mode.STAR else [column[at:end] for column in payload]
+            self._packed(first + at, end - at, part, cut)
 
     def collect(self) -> list[tuple[list[Any], dict[int, BaseException]]]:
         """Batches of (values, exceptions by offset) that are next for the consumer; unpickles them."""

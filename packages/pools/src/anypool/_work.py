@@ -78,7 +78,7 @@ def _stream(
     return Stream(
         job,
         source,
-        Sizer(fixed, length, engine.paces.get(body.key)),
+        Sizer(fixed, length, engine.paces.of(body.key)),
         crew.pack,
         ordered=ordered,
         halt=options.halt,
