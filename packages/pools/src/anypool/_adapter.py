@@ -86,7 +86,8 @@ class ExecutorCrew:
     ) -> tuple[Body, Mode, Any, int]:
         """Serialise one call, as far as the lane of calls does not do it."""
         body = named_body(f) or self.body(Calling(f))
-        return body, *pack_arguments(args, kwargs)
+        mode, payload, size = pack_arguments(args, kwargs)
+        return body, mode, payload, size
 
     # Chunks go out.
 

@@ -130,7 +130,8 @@ class ProcessCrew(Hearing):
     ) -> tuple[Body, Mode, Any, int]:
         """Serialise one call, as far as the lane of calls does not do it."""
         body = named_body(f) or self.body(Calling(f))
-        return body, *pack_arguments(args, kwargs, self._buffers.place)
+        mode, payload, size = pack_arguments(args, kwargs, self._buffers.place)
+        return body, mode, payload, size
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Write a chunk to its worker's pipe, or queue what does not fit."""

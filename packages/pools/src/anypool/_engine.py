@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import weakref
 from collections import deque
 from collections.abc import Iterable
@@ -44,7 +43,6 @@ class Engine(Driver):
         self.forgotten: deque[Stream] = deque()
         # Seconds that an item of each function took in its last map.
         self.paces = Paces()
-        self.owner = os.getpid()
         self.closed = False
         me = weakref.ref(self)
 

@@ -92,9 +92,13 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place =
 
     A few numbers and strings can't change, nor do they run code when they are pickled: that is left to `pack_plain`.
     """
-    if not kwargs and PLAIN.issuperset(map(type, args)):
-        size = sum(map(getsizeof, args))
-        if size < _SMALL_BODY:
+    size = 0
+    for arg in args:
+        if type(arg) not in PLAIN:
+            break
+        size += getsizeof(arg)
+    else:
+        if not kwargs and size < _SMALL_BODY:
             return Mode.STAR, args, size
     parcel = place(_frames((args, kwargs), ("args", "kwargs")))
     return Mode.CALL, parcel, parcel.size

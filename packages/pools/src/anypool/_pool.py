@@ -92,8 +92,7 @@ class Pool(Maps, SingleCalls):
         if self._state == "open":
             raise ValueError("join() waits for a pool that is closed; call close() first")
         if self._state == "closing":
-            engine = self._made
-            if engine is not None and engine.owner == os.getpid():
+            if (engine := self._live()) is not None:
                 engine.drain()
             self._end()
             helper.finish_callbacks()
@@ -106,8 +105,7 @@ class Pool(Maps, SingleCalls):
         if self._state == "closed":
             return
         self._state = "closing"
-        engine = self._made
-        if engine is not None and engine.owner == os.getpid():
+        if (engine := self._live()) is not None:
             engine.cancel_all()
         self._end()
 
@@ -118,7 +116,7 @@ class Pool(Maps, SingleCalls):
         self._past = totals["tasks"], totals["busy"]
         self._state = "closed"
         try:
-            if engine is not None and engine.owner == os.getpid():
+            if engine is not None and not engine.forked:
                 engine.close()
         finally:
             self._gone.set()
@@ -225,7 +223,7 @@ class Pool(Maps, SingleCalls):
 
     def _live(self) -> Engine | None:
         engine = self._made
-        return engine if engine is not None and engine.owner == os.getpid() else None
+        return engine if engine is not None and not engine.forked else None
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -233,7 +231,7 @@ class Pool(Maps, SingleCalls):
 
     def _engine(self, timeout: float | None = None) -> Engine:
         engine = self._made
-        if engine is not None and self._state == "open" and not self._used and engine.owner == os.getpid():
+        if engine is not None and self._state == "open" and not self._used and not engine.forked:
             return engine
         return self._wake(timeout)
 
