@@ -97,10 +97,14 @@ class ExecutorCrew:
             future = self._submit(slot, flight, with_body)
         if future is None:
             return
+        if future.done():
+            # Not by a callback, which it would make at once, and whose exceptions it swallows: a handler's, too.
+            self._aside.call(partial(self._done, future))
+            return
         sender = threading.get_ident()
 
         def ended(future: Future[Any]) -> None:
-            # A future that is done already calls back at once, in the thread that holds the engine's lock; one that
+            # A future that is done by now calls back at once, in the thread that holds the engine's lock; one that
             # fails with its executor, in a thread that holds the executor's.
             if (sending and threading.get_ident() == sender) or future.cancelled() or future.exception() is not None:
                 self._aside.call(partial(self._done, future))

@@ -172,6 +172,11 @@ class Calls:
         calls = [(slot, at, chunk.extra) for slot, at, chunk in flights if chunk.lane is self]
         return [(slot, at) for slot, at, extra in calls if any(call.result is result for call in extra)]
 
+    def flying(self, slots: Iterable[Slot]) -> list[Result[Any]]:
+        """The results of calls that are with a worker or about to be."""
+        chunks = [flight.chunk for slot in slots for flight in slot.flights]
+        return [call.result for chunk in chunks if chunk.lane is self for call in chunk.extra]
+
     def charge(self, index: int, own: bool = True) -> int:
         """Count a loss of a call's worker, by its own death or not."""
         self._charges[index, own] = count = self._charges.get((index, own), 0) + 1

@@ -198,6 +198,11 @@ class Desk:
         # Nearly always the oldest; an executor behind virtual slots may answer in another order.
         return next((flight for flight in slot.flights if flight.seq == seq), None)
 
+    def flying(self, lane: Lane) -> bool:
+        """Whether a chunk of this lane is with a worker or about to be."""
+        flights = [flight for slot in list(self.slots.values()) for flight in list(slot.flights)]
+        return lane.queued or any(flight.chunk.lane is lane for flight in flights)
+
     def used_up(self) -> list[Slot]:
         """Slots whose worker has done as many tasks as one may, and is idle."""
         if self._quota is None:

@@ -12,14 +12,19 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from time import monotonic
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from anypool._crew import Crew, Event, Guest, Ticket
 from anypool._desk import DEPTH, DEPTH_UNWATCHED, Desk
-from anypool._errors import PoolClosed
+from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
-from anypool._shield import Section, shield
+from anypool._shield import Section, Shield, shield
+from anypool._stream import Input
+from anypool._strike import belongs_here, struck
+from anypool._watch import Watch
 
 __all__: list[str] = []
 
@@ -34,6 +39,39 @@ _NEVER = float("inf")
 # By id, which the next driver in a dead one's place has too. A set of weak references would run Python code when one
 # dies, and an interrupt that strikes there is lost.
 _drivers: dict[int, weakref.ref[Driver]] = {}
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """An engine's method; if the exception of a signal's handler cuts it short, that engine is given up.
+
+    Its state can't be trusted any more, nor can the locks be known to have been given back.
+    """
+
+    @wraps(method)
+    def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        inside, depth = self.section.held, shield.depth
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException as error:
+            # Within a handler, or a `__del__`, it's for who was interrupted.
+            if not inside and (frames := struck(error)):
+                self.section.abandon()
+                shield.restore(depth)
+                if not self.crew.runs_here and _torn(frames):
+                    self.give_up()
+            raise
+
+    return call  # type: ignore[return-value]
+
+
+def _torn(frames: list[FrameType]) -> bool:
+    """Whether something of ours was under way in these."""
+    inner = [frame for frame in frames if belongs_here(frame)]
+    return bool(inner) and inner[-1].f_code not in _HARMLESS
 
 
 class _Waiter(NamedTuple):
@@ -56,6 +94,8 @@ class Driver(ABC):
         self.section = Section()
         self._token = threading.Lock()
         self._leader = 0
+        # What everything that is still open ends with.
+        self.broken: BaseException | None = None
         # Whether calls were queued where they could not be sent.
         self.deferred = False
         self._helped = self._asked = False
@@ -63,12 +103,35 @@ class Driver(ABC):
         self._guard: AbstractContextManager[None] = nullcontext() if crew.runs_here else shield
         # Whether this is a copy in a forked child: the workers, and all that will come of them, are the parent's.
         self.forked = False
+        # Whether that is so, or it is closed.
+        self.over = False
         _drivers[id(self)] = weakref.ref(self)
 
     @abstractmethod
     def _after(self, events: Iterable[Event]) -> None:
         """Apply what happened, and send what there is room for; the lock is held."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """End the workers, and what still waits for them with `broken`."""
+
+    def give_up(self) -> None:
+        """End it all, with errors for who waits."""
+        self.broken = WorkerLost(
+            "the exception of a signal's handler struck this pool at work, and its workers were ended; "
+            "the next call starts others",
+            cause="interrupted",
+        )
+        try:
+            with self.section:
+                for slot in list(self.desk.slots.values()):
+                    if slot.flights:
+                        self.crew.kill(slot.number)
+            self.close()
+        except Exception:  # noqa: BLE001 - of what was cut short
+            self.crew.desert()
+
+    @guarded
     def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
         """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
         self.check_here()
@@ -88,7 +151,7 @@ class Driver(ABC):
         """In a forked child: what other threads of the parent hold is never given back here."""
         self.section = Section()
         self._token = threading.Lock()
-        self.forked = not self.crew.runs_here
+        self.forked = self.over = not self.crew.runs_here
 
     def _drive(self, done: Callable[[], bool], deadline: float | None) -> bool:
         if not self.crew.polled and (guest := self.crew.lend()) is not None:
@@ -147,7 +210,7 @@ class Driver(ABC):
                 self._asked = True
                 self.crew.interrupt()
             if not done() and (self._token.locked() or not self.crew.polled):
-                ticket.acquire(timeout=max(0.0, patience))
+                _sleep(ticket, max(0.0, patience))
         finally:
             with self.section:
                 if entry in self._waiters:
@@ -237,6 +300,14 @@ class Driver(ABC):
             if monotonic() + seconds + _LATE < first.until < _NEVER:
                 self._waiters.remove(first)
                 first.ticket.release()
+
+
+def _sleep(ticket: threading.Lock, seconds: float) -> None:
+    ticket.acquire(timeout=seconds)
+
+
+# Here nothing is under way.
+_HARMLESS = frozenset(call.__code__ for call in (_sleep, Watch.wait, Input.read, Shield.__exit__, Shield._leave))  # noqa: SLF001
 
 
 def _after_fork() -> None:

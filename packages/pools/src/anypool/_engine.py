@@ -14,7 +14,7 @@ from anypool._calls import Call, Calls
 from anypool._chunk import Packed, failed
 from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Replied, WorkerInfo
 from anypool._desk import DEPTH, GRACE, Desk
-from anypool._driver import Driver
+from anypool._driver import Driver, guarded
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
@@ -22,6 +22,7 @@ from anypool._result import Result
 from anypool._sizing import Paces
 from anypool._slot import Cause, Flight
 from anypool._stream import Cut, Stream
+from anypool._strike import let_through
 
 __all__: list[str] = []
 
@@ -36,7 +37,6 @@ class Engine(Driver):
         super().__init__(crew, Desk(quota, crew.reports_items, crew.greets))
         self.calls = Calls()
         self.desk.add_lane(self.calls)
-        self.broken: BaseException | None = None
         self._watched = False
         self._gathering: dict[Stream, Result[list[object]]] = {}
         self._false_starts: dict[int, int] = {}
@@ -60,6 +60,7 @@ class Engine(Driver):
 
     # Work comes in.
 
+    @guarded
     def open(self, stream: Stream) -> None:
         """Serve a map from now on."""
         with self.section:
@@ -67,6 +68,7 @@ class Engine(Driver):
             if self.broken is not None:
                 stream.fail(self.broken)
 
+    @guarded
     def feed(self, stream: Stream, waiting: bool, lazy: bool = False) -> None:
         """Read and pack input while there is room for it; by the thread that owns the input.
 
@@ -81,6 +83,7 @@ class Engine(Driver):
                 return
             self.put(stream, stream.cut(count))
 
+    @guarded
     def put(self, stream: Stream, cut: Cut) -> None:
         """Add to a map what was read of its input."""
         with self.section:
@@ -91,15 +94,11 @@ class Engine(Driver):
         """Whether `feed` would read."""
         return self._wanted(stream, True) > 0
 
-    def flying(self, stream: Stream) -> bool:
-        """Whether a chunk of this map is with a worker or about to be."""
-        slots = list(self.desk.slots.values())
-        return stream.queued or any(flight.chunk.lane is stream for slot in slots for flight in list(slot.flights))
-
     def _wanted(self, stream: Stream, waiting: bool, more: int = 0) -> int:
         # There may be no worker at the moment, or none any more.
         return stream.wanted(self.desk.room() + more, max(1, len(self.desk.slots)), waiting)
 
+    @guarded
     def submit(self, call: Call) -> None:
         """Queue a call, and send it if there is room; if this interrupts a change of state, the helper sends it."""
         self.calls.add(call)
@@ -113,6 +112,7 @@ class Engine(Driver):
             with self.section:
                 self._flow()
 
+    @guarded
     def gather(self, stream: Stream, result: Result[list[object]], outcomes: Packed) -> None:
         """Settle `result` once all of a map is there; all of its input has been put."""
         stream.gathered = outcomes
@@ -129,6 +129,7 @@ class Engine(Driver):
         elif helper.parked:
             helper.wake()
 
+    @guarded
     def end(self, stream: Stream, kill: bool) -> None:
         """A map is over or given up: withdraw what has not begun; `kill` also what has."""
         if self.forked:
@@ -147,6 +148,7 @@ class Engine(Driver):
         self.desk.remove_lane(stream)
         self.crew.release(stream.job.body)
 
+    @guarded
     def stop_call(self, result: Result[Any]) -> bool:
         """Kill the worker that runs a call, or those that run a map; what else they had runs again."""
         for stream in [stream for stream, whole in list(self._gathering.items()) if whole is result]:
@@ -184,6 +186,7 @@ class Engine(Driver):
             try:
                 self._apply(event, now)
             except Exception as error:  # noqa: BLE001 - what came with it must not be lost, nor anybody wait for ever
+                let_through(error)
                 self._break(error)
         if self.desk.next_look(now) is not None:
             self._look(now)
@@ -256,6 +259,7 @@ class Engine(Driver):
         try:
             renewed = self.crew.renew(number)
         except Exception as error:  # noqa: BLE001 - no descriptors, no processes, no memory
+            let_through(error)
             self._give_up(number, f"{type(error).__name__}: {error}", error)
             return
         if renewed:
@@ -278,7 +282,7 @@ class Engine(Driver):
         self.broken = error
         self.calls.fail(error)
         # Their workers may never say anything again.
-        for result in self._flying_calls():
+        for result in self.calls.flying(self.desk.slots.values()):
             result.settle(failed(error), 0)
         for lane in list(self.desk.lanes):
             if isinstance(lane, Stream) and not lane.finished:
@@ -302,6 +306,7 @@ class Engine(Driver):
         try:
             self.crew.send(slot, flight, with_body)
         except Exception as error:  # noqa: BLE001 - whatever it is, the slot must not wait for an answer to it
+            let_through(error)
             self.desk.replied(slot, flight.seq, failed(error, flight.chunk.count), True, monotonic())
 
     def _settle_gathered(self) -> None:
@@ -317,6 +322,7 @@ class Engine(Driver):
             self._drop(stream)
             result.settle(outcomes, 0)
 
+    @guarded
     def resize(self, workers: int) -> None:
         """Grow at once; shrink as workers become idle."""
         with self.section:
@@ -350,6 +356,7 @@ class Engine(Driver):
         if not self.drive(lambda: not self.desk.in_flight or self.broken is not None, monotonic() + GRACE):
             self.cancel_all()
 
+    @guarded
     def cancel_waiting(self) -> None:
         """Give up the calls that have not been sent."""
         with self.section:
@@ -357,10 +364,11 @@ class Engine(Driver):
         for result in revoked:
             result.announce()
 
+    @guarded
     def cancel_all(self) -> None:
         """Give up everything that is queued or runs."""
         with self.section:
-            results = [*self.calls.cancel(), *self._flying_calls(), *self._gathering.values()]
+            results = [*self.calls.cancel(), *self.calls.flying(self.desk.slots.values()), *self._gathering.values()]
             self._gathering.clear()
             for lane in list(self.desk.lanes):
                 if isinstance(lane, Stream):
@@ -372,16 +380,12 @@ class Engine(Driver):
         for result in revoked:
             result.announce()
 
-    def _flying_calls(self) -> list[Result[Any]]:
-        chunks = [flight.chunk for slot in self.desk.slots.values() for flight in slot.flights]
-        return [call.result for chunk in chunks if chunk.lane is self.calls for call in chunk.extra]
-
     def close(self) -> None:
         """End the workers, and what still waits for them with `PoolClosed`; idempotent."""
         with self.section:
             if self.closed:
                 return
-            self.closed = True
+            self.closed = self.over = True
             # Other threads may be submitting, mapping and waiting right now.
             self._break(error := self.broken or PoolClosed("the pool was closed before this was done"))
             for result in self._gathering.values():

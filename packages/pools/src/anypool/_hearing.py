@@ -19,6 +19,7 @@ from anypool._line import Line, Setting, cause_of
 from anypool._segments import SegmentLost
 from anypool._serve import unpack_reply
 from anypool._slot import Cause
+from anypool._strike import let_through
 from anypool._wire import INLINE, PARTIAL, Kind, Message, WireError
 from anypool_serialize import loads
 
@@ -199,6 +200,7 @@ class Hearing(ABC):
             self._line.reconnect()
             self._expect_agent()
         except Exception as error:  # noqa: BLE001 - those who wait for the lost workers must hear of it, not who polls
+            let_through(error)
             return self._no_agent(error)
         events: list[Event] = []
         for channel in list(self._channels.values()):

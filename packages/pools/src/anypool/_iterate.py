@@ -100,7 +100,7 @@ class Batches:
             if not closed:
                 engine.feed(stream, waiting=True, lazy=True)
             # Asked before collecting: what arrives after that is collected the next time.
-            finished, given_up = stream.finished, closed and not engine.flying(stream)
+            finished, given_up = stream.finished, closed and not engine.desk.flying(stream)
             for values, errors in stream.collect():
                 self._cut(values, errors)
             if self._pieces:
@@ -121,7 +121,7 @@ class Batches:
         stream = self._stream
         if stream.news or stream.finished:
             return True
-        return not self._engine.flying(stream) if self._closed() else self._engine.hungry(stream)
+        return not self._engine.desk.flying(stream) if self._closed() else self._engine.hungry(stream)
 
     def _cut(self, values: list[Any], errors: dict[int, BaseException]) -> None:
         if self._seen is not None:

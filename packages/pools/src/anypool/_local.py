@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from anypool._gate import Gate, Task, open_gate
 from anypool._helper import helper
 from anypool._serve import serve_here
 from anypool._slot import Cause, Flight
+from anypool._strike import belongs_here, struck
 
 __all__: list[str] = []
 
@@ -114,21 +114,12 @@ class SerialCrew(_Local):
 
 
 def _callers_own(error: BaseException) -> bool:
-    # A handler that says sys.exit() means the program that was interrupted, not the item that ran.
-    if isinstance(error, SystemExit):
-        from traceback import walk_tb  # Hardly ever needed, and it takes a while.
-
-        handlers = [signal.getsignal(number) for number in signal.valid_signals()]
-        codes = {_code(handler) for handler in handlers if callable(handler)}
-        return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
-    return isinstance(error, KeyboardInterrupt)
-
-
-def _code(handler: Any) -> Any:
-    while isinstance(handler, partial):
-        handler = handler.func
-    called = handler if hasattr(handler, "__code__") else getattr(handler, "__func__", type(handler).__call__)
-    return getattr(called, "__code__", None)
+    # A handler that says sys.exit() means the program that was interrupted, not the item that ran; and so does one that
+    # struck when no item's own code ran.
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    frames = struck(error)
+    return bool(frames) and (isinstance(error, SystemExit) or belongs_here(frames[-1]))
 
 
 def _run(chunk: Chunk, passing: Callable[[BaseException], bool] | None = None) -> Direct:

@@ -199,7 +199,7 @@ class Pool(Maps, SingleCalls):
         `launcher` (its name), `workers` (how many there are), `tasks` done and `busy` seconds in them, `in_flight`
         (chunks with workers), `waiting` (calls without an outcome).
         """
-        engine = self._live()
+        engine = self._made if self._made is not None and not self._made.forked else None
         tasks, busy = self._past
         doer = self._caller if engine is None else engine.desk
         return {
@@ -223,7 +223,7 @@ class Pool(Maps, SingleCalls):
 
     def _live(self) -> Engine | None:
         engine = self._made
-        return engine if engine is not None and not engine.forked else None
+        return engine if engine is not None and not engine.over else None
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -231,7 +231,7 @@ class Pool(Maps, SingleCalls):
 
     def _engine(self, timeout: float | None = None) -> Engine:
         engine = self._made
-        if engine is not None and self._state == "open" and not self._used and not engine.forked:
+        if engine is not None and self._state == "open" and not self._used and not engine.over:
             return engine
         return self._wake(timeout)
 
@@ -247,6 +247,9 @@ class Pool(Maps, SingleCalls):
             with self._lock:
                 engine = self._live()
                 if engine is None:
+                    # There may be one that gave up.
+                    totals = self.stats()
+                    self._past = totals["tasks"], totals["busy"]
                     quota = getattr(self.launcher, "max_tasks_per_worker", None)
                     engine = self._made = Engine(self._crew(), quota)
         if self._used:

@@ -288,6 +288,13 @@ def _checked(calling: Calling) -> Calling:
     return calling._replace(function=_salvage().Checked(calling.function))
 
 
+def _let_through(error: BaseException) -> None:
+    # Hardly ever needed, and not in workers.
+    from anypool._strike import let_through
+
+    let_through(error)
+
+
 def _salvage() -> Any:
     # Hardly ever needed, and it takes the pickle module of the standard library.
     from anypool import _salvage
@@ -306,11 +313,13 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
             opened = _open(parts, fetch)
             try:
                 loaded = loads(opened[0], opened[1:])
-            except Exception:  # noqa: BLE001 - the class of a result may be broken on this side only
+            except Exception as error:  # noqa: BLE001 - the class of a result may be broken on this side only
+                _let_through(error)
                 loaded = _salvage().salvage_outcomes(opened[0], opened[1:], mixed)
                 values, failures, broken = loaded
                 return values, {at: failure.rebuild() for at, failure in failures.items()} | broken
         except Exception as error:  # noqa: BLE001 - nothing can be saved
+            _let_through(error)
             return [None] * count, dict.fromkeys(range(count), error)
         if not mixed:
             return loaded, {}

@@ -15,7 +15,9 @@ __all__: list[str] = []
 
 _SIGINT = 2
 # Without the enum conversions of `signal.signal`, which cost ten times as much as the system call.
-_set_handler: Callable[[int, Any], Any] = importlib.import_module("_signal").signal
+_signal = importlib.import_module("_signal")
+_set_handler: Callable[[int, Any], Any] = _signal.signal
+_get_handler: Callable[[int], Any] = _signal.getsignal
 
 
 class Shield:
@@ -39,9 +41,10 @@ class Shield:
             return
         if self._depth == 0:
             self.pending = False
-            self._users = _set_handler(_SIGINT, self._note)
-            if not callable(self._users):
-                _set_handler(_SIGINT, self._users)
+            users = _get_handler(_SIGINT)
+            if callable(users):
+                self._users = users
+                _set_handler(_SIGINT, self._note)
         self._depth += 1
 
     def __exit__(self, *_: object) -> None:
@@ -51,12 +54,28 @@ class Shield:
             return
         self._depth -= 1
         if self._depth == 0:
-            users, self._users = self._users, None
-            if callable(users):
-                _set_handler(_SIGINT, users)
-                if self.pending:
-                    self.pending = False
-                    users(_SIGINT, None)
+            self._leave()
+
+    def _leave(self) -> None:
+        users = self._users
+        if users is not None:
+            _set_handler(_SIGINT, users)
+            self._users = None
+            if self.pending:
+                self.pending = False
+                users(_SIGINT, None)
+
+    @property
+    def depth(self) -> int:
+        """How often it was entered and not left; for `restore`."""
+        return self._depth
+
+    def restore(self, depth: int) -> None:
+        """Be entered so often again, after an exception that may have struck while it was entered or left."""
+        if threading.get_ident() == self._main:
+            self._depth = depth
+            if depth == 0:
+                self._leave()
 
     def after_fork(self) -> None:
         """In a forked child: if another thread forked, the main thread's section never ends here."""
@@ -65,7 +84,7 @@ class Shield:
         users = self._users
         self.__init__()  # type: ignore[misc]
         self._main = threading.get_ident()
-        if callable(users):
+        if users is not None:
             _set_handler(_SIGINT, users)
 
     def wake_by(self, wake: Callable[[], None] | None) -> Callable[[], None] | None:
@@ -107,6 +126,11 @@ class Section:
         """Whether the calling thread is in it."""
         owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - as `Condition` asks
         return owned
+
+    def abandon(self) -> None:
+        """Give the lock back, however often the calling thread has taken it."""
+        while self.held:
+            self._lock.release()
 
     def __enter__(self) -> None:
         shield.__enter__()

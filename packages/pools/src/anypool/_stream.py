@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed, weight
 from anypool._sizing import BYTES, Sizer
+from anypool._strike import let_through
 from anypool_serialize import Unserializable, dumps
 
 __all__: list[str] = []
@@ -77,6 +78,7 @@ class Input:
         try:
             rows.extend(islice(self._rows, count))
         except Exception as error:  # noqa: BLE001 - delivered to the consumer after the items before it
+            let_through(error)
             self.error = error
             self.ended = True
         if len(rows) < count:
@@ -312,6 +314,7 @@ class Stream:
         try:
             packed, size = self._pack(payload, most)
         except Exception as error:  # noqa: BLE001 - one item's fault; the others are packed without it
+            let_through(error)
             if count == 1:
                 cut.refused.append(_refused(first, self._explained(first, payload, error)))
             else:
@@ -378,6 +381,7 @@ def _tuple(row: Any) -> Any:
     try:
         return tuple(row)
     except Exception as error:  # noqa: BLE001 - the user's own
+        let_through(error)
         return NoArguments(error)
 
 

@@ -16,6 +16,7 @@ from anypool._options import Options
 from anypool._result import Result
 from anypool._sizing import Sizer
 from anypool._stream import Input, Numbered, Stream
+from anypool._strike import let_through
 
 if TYPE_CHECKING:
     from anypool._seeding import Seeding
@@ -107,7 +108,8 @@ def _shortest(iterables: tuple[Any, ...]) -> int | None:
     """How many items there will be, if all the iterables know their length."""
     try:
         return min(map(len, iterables))
-    except Exception:  # noqa: BLE001 - the user's own, and only a hint
+    except Exception as error:  # noqa: BLE001 - the user's own, and only a hint
+        let_through(error)
         return None
 
 
@@ -220,6 +222,7 @@ def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dic
     try:
         body, mode, payload, size = crew.pack_call(f, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
+        let_through(error)
         result.settle(failed(error), 0)
         return result
     try:
