@@ -153,10 +153,12 @@ class Rig:
             met = self.deaths if own else self.losses
             met[index] = met.get(index, 0) + 1
         elif worker.pipe:
-            # What killed it may have been to unpickle the chunk.
-            first, count = worker.pipe[0].chunk.first, worker.pipe[0].chunk.count
-            for index in range(first, first + count):
-                self.losses[index] = self.losses.get(index, 0) + 1
+            # What killed it may have been to unpickle the chunk; of a lone item nobody knows whether it had begun.
+            chunk = worker.pipe[0].chunk
+            own = cause.own and self.desk.slots[number].verdict is None
+            met = self.deaths if own and chunk.count == 1 and not chunk.careful else self.losses
+            for index in range(chunk.first, chunk.first + chunk.count):
+                met[index] = met.get(index, 0) + 1
         self.workers[number] = Worker()
         self.desk.lost(number, cause)
         self.desk.renewed(number)

@@ -221,3 +221,18 @@ def test_a_result_that_can_not_be_mapped_is_read(reason: int, monkeypatch: pytes
         pids = [worker.pid for worker in pool.workers()]
         assert pool.map(big, range(6), chunksize=1) == [big(x) for x in range(6)]
         assert [worker.pid for worker in pool.workers()] == pids
+
+
+def run_and_die(path):
+    with Path(path).open("ab") as file:
+        file.write(b".")
+    os._exit(3)
+
+
+@pytest.mark.parametrize("launcher", OTHER_PROCESSES)
+@pytest.mark.parametrize("retries", [0, 1, None])
+def test_an_item_that_kills_its_worker_runs_as_often_as_its_retries_allow(launcher: str, retries, tmp_path) -> None:
+    path = tmp_path / "runs"
+    with get_pool(launcher) as pool, pytest.raises(WorkerLost):
+        pool.map(run_and_die, [path], retries=retries)
+    assert path.stat().st_size == 1 + (2 if retries is None else retries)

@@ -145,7 +145,7 @@ class ExecutorCrew:
     def _done(self, future: Future[Any]) -> None:
         try:
             messages = Decoder().feed(future.result(0))
-        except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever the engine failed with ends this chunk
+        except BaseException as error:  # noqa: BLE001 - whatever the engine failed with ends this chunk
             self._failed(future, error)
             return
         with self._lock:

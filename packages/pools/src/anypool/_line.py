@@ -66,7 +66,7 @@ class Line:
         self._epoll.register(self._control.fileno(), select.EPOLLIN)
         self._heard = True
         setup = control(
-            Kind.SETUP, sys_path=[_absolute(entry) for entry in sys.path], argv=[*map(_plain, sys.argv[:1])],
+            Kind.SETUP, sys_path=[_absolute(entry) for entry in sys.path], argv=[*map(_plain, sys.argv)],
             cwd=os.path.abspath(setting.cwd) if setting.cwd else _folder(), env=environment, umask=_linux.umask(),
             affinity=sorted(os.sched_getaffinity(0)), memory_limit=setting.memory,
         )  # fmt: skip

@@ -23,7 +23,7 @@ def early_loss(rest: Chunk, cause: Cause, by_itself: bool) -> None:
     """Nothing of the chunk had begun; `by_itself`: its worker died of its own accord."""
     rest.losses += 1
     rest.early += by_itself
-    if rest.early <= _EARLY_DEATHS or not by_itself or rest.lane.ended:
+    if rest.early <= max(_EARLY_DEATHS, rest.job.lost_retries) or not by_itself or rest.lane.ended:
         rest.lane.give_back(rest)
         return
     # A chunk's items are unpickled together, so that to divide it would change nothing.
@@ -72,7 +72,7 @@ def own_death(rest: Chunk, cause: Cause, reports_items: bool) -> None:
 
 def _narrowed(rest: Chunk, reports_items: bool) -> bool:
     """Whether nobody knows which item was running, if any; next time more will be known."""
-    if not rest.careful and (reports_items or rest.count > 1):
+    if not rest.careful and rest.count > 1:
         rest.careful = True
         rest.lane.give_back(rest)
         return True

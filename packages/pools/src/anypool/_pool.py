@@ -51,6 +51,8 @@ class Pool(Maps, SingleCalls):
     """
 
     def __init__(self, launcher: Launcher, *, start: bool = True) -> None:
+        if not hasattr(launcher, "starts_workers"):
+            raise TypeError(f'a Pool is made of a launcher, got {launcher!r}; get_pool("process:4") makes one by name')
         self.launcher = launcher
         self._id = os.urandom(16).hex()
         self._size: int | None = None

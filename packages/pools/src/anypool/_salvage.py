@@ -10,13 +10,15 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, NoReturn
 
+from anypool._serve import RAISED
+
 __all__: list[str] = []
 
 
 class Broken:
     """Stands for an object that could not be rebuilt, and takes whatever its pickle goes on to do with it."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
     def ignore(self, *_: object) -> None:
@@ -31,7 +33,7 @@ class Broken:
 class _Missing:
     """Stands for a class or function that can't be found."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
@@ -44,7 +46,8 @@ def _attempt(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             return arg
     try:
         return call(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001 - whatever rebuilding raises
+    except RAISED as error:
+        # Whatever rebuilding raises.
         return Broken(error)
 
 
@@ -62,7 +65,8 @@ class _Salvager(_Unpickler):  # type: ignore[misc]
     def find_class(self, module: str, name: str) -> Any:
         try:
             return super().find_class(module, name)
-        except Exception as error:  # noqa: BLE001 - a module may raise anything when it is imported
+        except RAISED as error:
+            # A module may raise anything when it is imported.
             return _Missing(error)
 
     def load_reduce(self) -> None:
@@ -97,7 +101,9 @@ def salvage(header: Any, buffers: Iterable[Any]) -> Any:
     return _Salvager(io.BytesIO(header), buffers=buffers).load()
 
 
-def salvage_outcomes(header: Any, buffers: Iterable[Any], mixed: bool) -> tuple[list[Any], Any, dict[int, Exception]]:
+def salvage_outcomes(
+    header: Any, buffers: Iterable[Any], mixed: bool
+) -> tuple[list[Any], Any, dict[int, BaseException]]:
     """A reply's values, its failures, and for the values that can't be rebuilt why not. Raises if that is none."""
     loaded = salvage(header, buffers)
     values, failures = loaded if mixed else (loaded, {})
@@ -107,7 +113,7 @@ def salvage_outcomes(header: Any, buffers: Iterable[Any], mixed: bool) -> tuple[
     return [None if at in broken else value for at, value in enumerate(values)], failures, broken
 
 
-def broken_in(value: Any) -> Exception | None:
+def broken_in(value: Any) -> BaseException | None:
     """Why something within a value could not be rebuilt, or None."""
     seen: set[int] = set()
     left = [value]

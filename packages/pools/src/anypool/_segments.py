@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from _pickle import PickleBuffer
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from anypool import _linux
@@ -32,6 +33,8 @@ _SPACING = 1 << 40
 _MOST_SEGMENTS = 1 << 22
 # Beyond so many the one used longest ago is unmapped; what is in use stays valid.
 _MOST_WINDOWS = 256
+# Lent slots that are looked at each time.
+_SWEPT = 16
 # A warm slot may be this many classes too big: better than touching fresh memory.
 _LOOSE_FIT = 3
 
@@ -248,7 +251,7 @@ class Mappings(_Closed):
     def __init__(self, keep: int = 64 << 20) -> None:
         self._keep = keep
         self._lock = threading.Lock()
-        self._lent: list[tuple[memoryview, Ref]] = []
+        self._lent: deque[tuple[memoryview, Ref]] = deque()
         self._held = 0
         self._done: list[Ref] = []
         self._files: dict[tuple[int, int, int], int] = {}
@@ -317,19 +320,21 @@ class Mappings(_Closed):
             self._private.pop(key, None)
 
     def _sweep(self) -> None:
-        lent = []
-        for inner, ref in self._lent:
+        # In turns: a caller may keep a thousand results, and each message asks.
+        lent = self._lent
+        for _ in range(min(_SWEPT, len(lent))):
+            inner, ref = lent[0]
             try:
                 inner.release()
             except BufferError:
-                lent.append((inner, ref))
+                lent.rotate(-1)
             else:
                 self._done.append(ref)
-        self._lent = lent
-        self._held = sum(ref.size for _, ref in lent)
+                lent.popleft()
+                self._held -= ref.size
 
     def collect(self) -> list[Ref]:
-        """The slots that nobody uses any more since last asked, to be given back to their arenas."""
+        """Slots that nobody uses any more, to be given back to their arenas; of many not all are looked at."""
         if not self._lent and not self._done:
             return []
         with self._lock:
@@ -353,7 +358,7 @@ class Mappings(_Closed):
             os.close(self._files.pop(file))
         self._windows = {key: window for key, window in self._windows.items() if not gone(key[0])}
         self._private = {key: known for key, known in self._private.items() if not gone(key[0])}
-        self._lent = [(inner, ref) for inner, ref in self._lent if not gone(ref.pid)]
+        self._lent = deque((inner, ref) for inner, ref in self._lent if not gone(ref.pid))
         self._done = [ref for ref in self._done if not gone(ref.pid)]
         self._held = sum(ref.size for _, ref in self._lent)
 

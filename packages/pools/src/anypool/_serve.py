@@ -31,6 +31,9 @@ ERROR = Struct("<IB")
 # A step of items between two looks at the clock; bounds what one slow stretch can hold back, costs 5 ns an item.
 _LONGEST_STEP = 64
 _MOST_BODIES = 256
+# What user code may raise where we call it in passing; a KeyboardInterrupt there is the user's.
+RAISED = (Exception, SystemExit, GeneratorExit)
+_LEAVING = (SystemExit, GeneratorExit, KeyboardInterrupt)
 _STOPPED = "the task raised StopIteration, as next() does when nothing is left; give next() a default, or catch it"
 # Immutable, and pickled without running any code.
 PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
@@ -123,7 +126,7 @@ class Server:
         except SegmentLost:
             yield _reply_to(message, Kind.NEED, INLINE)
             return
-        except Exception as error:  # noqa: BLE001 - what can't be loaded here is every item's outcome
+        except BaseException as error:  # noqa: BLE001 - what can't be loaded here is every item's outcome
             yield self._pack(message, [None] * message.count, dict.fromkeys(range(message.count), error), 0.0)
             return
         if loaded is None:
@@ -225,7 +228,8 @@ class Server:
             header, buffers = dumps((values, failures) if failures else values)
             if len(buffers) > MOST_BUFFERS:
                 header, buffers = dumps((values, failures) if failures else values, oob=IN_BAND)
-        except Exception:  # noqa: BLE001 - one of the values; the others go home
+        except RAISED:
+            # One of the values; the others go home.
             for at, error in _refused(values).items():
                 failures[at] = describe(error)
                 retryable[at] = False
@@ -245,12 +249,13 @@ def _reply_to(message: Message, kind: Kind, flags: int = 0) -> Message:
     return reply
 
 
-def _refused(values: list[Any]) -> dict[int, Exception]:
-    refused: dict[int, Exception] = {}
+def _refused(values: list[Any]) -> dict[int, BaseException]:
+    refused: dict[int, BaseException] = {}
     for at, value in enumerate(values):
         try:
             dumps((value,), names=("result",))
-        except Exception as error:  # noqa: BLE001 - this is the question
+        except RAISED as error:
+            # This is the question.
             refused[at] = error
     return refused
 
@@ -273,7 +278,7 @@ def _unpack_items(
     whole = True
     try:
         items = loads(opened[0], opened[1:])
-    except Exception:
+    except RAISED:
         if mode == Mode.CALL:
             raise
         items, whole = _salvage().salvage(opened[0], opened[1:]), False
@@ -310,24 +315,37 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
 
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
         try:
-            opened = _open(parts, fetch)
-            try:
-                loaded = loads(opened[0], opened[1:])
-            except Exception as error:  # noqa: BLE001 - the class of a result may be broken on this side only
-                _let_through(error)
-                loaded = _salvage().salvage_outcomes(opened[0], opened[1:], mixed)
-                values, failures, broken = loaded
-                return values, {at: failure.rebuild() for at, failure in failures.items()} | broken
-        except Exception as error:  # noqa: BLE001 - nothing can be saved
+            values, found = _unpack_outcomes(_open(parts, fetch), bool(mixed))
+        except RAISED as error:
+            # Nothing can be saved.
             _let_through(error)
-            return [None] * count, dict.fromkeys(range(count), error)
-        if not mixed:
-            return loaded, {}
-        values, failures = loaded
-        return values, {at: failure.rebuild() for at, failure in failures.items()}
+            values, found = [None] * count, dict.fromkeys(range(count), error)
+        return values, {at: _as_an_items(error) for at, error in found.items()}
 
     size = sum([part.size if isinstance(part, Ref) else len(part) for part in parts])
     return Packed(count, seconds, {at: bool(again) for at, again in table}, size, unpack)
+
+
+def _unpack_outcomes(opened: list[Buffer], mixed: bool) -> tuple[list[Any], dict[int, BaseException]]:
+    broken: dict[int, BaseException] = {}
+    try:
+        loaded = loads(opened[0], opened[1:])
+    except RAISED as error:
+        # The class of a result may be broken on this side only.
+        _let_through(error)
+        values, failures, broken = _salvage().salvage_outcomes(opened[0], opened[1:], mixed)
+    else:
+        values, failures = loaded if mixed else (loaded, {})
+    return values, {at: failure.rebuild() for at, failure in failures.items()} | broken
+
+
+def _as_an_items(error: BaseException) -> BaseException:
+    """Raised to the caller, some would end an iteration, or the program."""
+    if isinstance(error, StopIteration):
+        stopped = RuntimeError(_STOPPED)
+        stopped.__cause__ = error
+        return stopped
+    return describe(error).rebuild() if isinstance(error, _LEAVING) else error
 
 
 _server = Server()
@@ -377,8 +395,5 @@ def serve_here(
     started = perf_counter()
     values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
     seconds = perf_counter() - started
-    for at, error in errors.items():
-        if isinstance(error, (SystemExit, GeneratorExit, KeyboardInterrupt)):
-            errors[at] = describe(error).rebuild()
     retryable = {at: isinstance(error, calling.retry_on) for at, error in errors.items()}
-    return Direct(values, errors, seconds, retryable)
+    return Direct(values, {at: _as_an_items(error) for at, error in errors.items()}, seconds, retryable)

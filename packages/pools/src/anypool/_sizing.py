@@ -10,6 +10,7 @@ __all__: list[str] = []
 TARGET_SECONDS = 0.002
 # Below this the round trip shows, so the shrinking tail of a map of known length stops here.
 _LEAST_SECONDS = 0.0006
+_FIRST = 64
 _GROWTH = 256
 BYTES = 256 << 10
 _MOST_ITEMS = 1 << 20
@@ -50,10 +51,12 @@ class Sizer:
         """Items for a chunk that starts at `index`, for one of so many workers."""
         if self.fixed is not None:
             return self.fixed
-        if self.per_item is None:
+        if self.per_item is None or (self.length is None and not self._measured):
+            # All of a short input of slow items might go into one chunk.
             return 1
         per_item = max(self.per_item, 1e-9)
-        items = min(int(TARGET_SECONDS / per_item), self._largest * _GROWTH, _MOST_ITEMS)
+        most = self._largest * _GROWTH if self._measured else _FIRST
+        items = min(int(TARGET_SECONDS / per_item), most, _MOST_ITEMS)
         if heaviest := max(self._bytes_per_item, self._bytes_back):
             items = min(items, int(BYTES / heaviest))
         if self.length is not None:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from sys import maxsize
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed, weight
@@ -23,6 +24,9 @@ __all__: list[str] = []
 REORDER_BYTES = 64 << 20
 # A chunk that packs to more than this is cut smaller; the size estimate of the first items was off.
 _TOO_BIG = 4 * BYTES
+# Reading one chunk from an iterator takes no longer, as seen once for each portion of it, or for one slow item.
+_READ_SECONDS = 0.01
+_PORTION = 32
 
 
 class Segment(NamedTuple):
@@ -50,7 +54,7 @@ class Input:
         self._at = 0
         if len(iterables) > 1:
             self._rows: Iterator[Any] = zip(*iterables, strict=strict)
-        elif type(iterables[0]) in (range, list, tuple):
+        elif type(iterables[0]) in (list, tuple) or _short_range(iterables[0]):
             # Their slices are what their iterators give, at a tenth of the cost.
             self._sequence = iterables[0]
         else:
@@ -76,16 +80,33 @@ class Input:
             return len(part), _arguments(part) if self.mode is Mode.STAR else [part]
         rows: list[Any] = []
         try:
-            rows.extend(islice(self._rows, count))
+            self._fill(rows, count)
         except Exception as error:  # noqa: BLE001 - delivered to the consumer after the items before it
             let_through(error)
             self.error = error
             self.ended = True
-        if len(rows) < count:
-            self.ended = True
         if self.mode is Mode.STAR:
             return len(rows), _arguments(rows)
         return len(rows), list(zip(*rows, strict=True)) if self._transposed and rows else [rows]
+
+    def _fill(self, rows: list[Any], count: int) -> None:
+        """Read until there are so many, or they are heavy, or it takes too long: results may be waiting to be taken."""
+        deadline = perf_counter() + _READ_SECONDS
+        step = 1
+        while len(rows) < count:
+            step = min(2 * step, _PORTION, count - len(rows))
+            before = len(rows)
+            rows.extend(islice(self._rows, step))
+            if len(rows) < before + step:
+                self.ended = True
+                return
+            if perf_counter() >= deadline or weight(rows[-1]) * step > BYTES:
+                return
+
+
+def _short_range(items: Any) -> bool:
+    # What is longer has no `len`.
+    return type(items) is range and (not items or abs(items[-1] - items[0]) // abs(items.step) < maxsize)
 
 
 class Numbered(Input):
@@ -157,7 +178,8 @@ class Stream:
             if self._useless(chunk):
                 continue
             size = self.sizer.size(chunk.first, workers)
-            if chunk.count > 2 * size and self.sizer.fixed is None:
+            # One item is the size for long ones, which are never to wait behind each other.
+            if chunk.count > (2 * size if size > 1 else 1) and self.sizer.fixed is None:
                 self._ready.appendleft(chunk.part(size, chunk.count - size))
                 chunk = chunk.part(0, size)
             chunk.expected = self.sizer.expected(chunk.count)
