@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import traceback
 from typing import Any
@@ -241,3 +242,36 @@ def test_an_object_that_cannot_be_rebuilt_costs_only_its_own_item(launcher: str)
         }
     for what, values in outcomes.items():
         assert [at for at, value in enumerate(values) if isinstance(value, ValueError)] == [7, 50, 90], what
+
+
+class Unpicklable:
+    """Raises when it is rebuilt."""
+
+    def __init__(self, rebuild: Any, *args: Any) -> None:
+        self.rebuild, self.args = rebuild, args
+
+    def __reduce__(self) -> Any:
+        return self.rebuild, self.args
+
+
+@pytest.mark.parametrize("launcher", ["process:2", "multiprocess:2"])
+@pytest.mark.parametrize(
+    "rebuild, expected",
+    [((next, iter(())), RuntimeError), ((sys.exit, 3), RemoteError)],
+    ids=["StopIteration", "SystemExit"],
+)
+def test_what_is_raised_to_rebuild_an_object_is_its_items_error(launcher: str, rebuild: Any, expected: type) -> None:
+    def give(x: int) -> Any:
+        return Unpicklable(*rebuild) if x == 3 else x
+
+    with get_pool(launcher) as pool:
+        for outcomes in (
+            pool.map(give, range(6), on_error="return"),
+            list(pool.imap(give, range(6), on_error="return")),
+            pool.map(type, [Unpicklable(*rebuild) if x == 3 else x for x in range(6)], on_error="return"),
+        ):
+            assert [type(outcome) is not expected for outcome in outcomes] == [True, True, True, False, True, True]
+        with pytest.raises(expected):
+            pool.submit(type, Unpicklable(*rebuild)).result(20)
+        with pytest.raises(expected):
+            list(pool.imap(give, [3]))

@@ -27,10 +27,12 @@ def test_a_map_object_maps_as_its_pool_does(kind, name: str) -> None:
     assert sorted(answer) == [8, 9]
 
 
-@pytest.mark.parametrize("kind", [Map, Imap, Uimap, Amap])
-def test_a_map_object_travels(kind) -> None:
-    mapped = pickle.loads(pickle.dumps(kind(ThreadPool, 2)))
-    assert sorted(listed(kind, mapped(abs, [-1, 2]))) == [1, 2]
+@pytest.mark.parametrize("place", ["thread:2", "multiprocess:2"])
+@pytest.mark.parametrize("kind", [Map, Imap, Uimap, Amap, Smap, Ismap, Asmap])
+def test_a_map_object_travels(kind, place: str) -> None:
+    mapped = pickle.loads(pickle.dumps(kind(place)))
+    items = [(-1,), (2,)] if kind in (Smap, Ismap, Asmap) else [-1, 2]
+    assert sorted(listed(kind, mapped(abs, items))) == [1, 2]
 
 
 @pytest.mark.parametrize("kind", [Map, Imap, Smap, Ismap])

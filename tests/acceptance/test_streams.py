@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import tempfile
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from anypool import Pool
+from anypool import Pool, get_pool
 
 
 def resident_bytes():
@@ -32,15 +35,15 @@ class Source:
 
 @pytest.mark.parametrize("method", ["imap", "uimap", "istarmap", "uistarmap"])
 def test_an_infinite_input_streams_with_bounded_memory(pool: Pool, method: str) -> None:
-    source = Source(lambda number: (bytes([number % 256]) * 2000,))
+    source = Source(lambda number: (bytes([number % 256]) * 20_000,))
     stream = getattr(pool, method)(lambda item: len(item), source)
     for _ in range(3000):
         next(stream)
     before = resident_bytes()
     for _ in range(20_000):
         next(stream)
-    assert resident_bytes() - before < 64 << 20
-    # 40 MB have passed; while the consumer waits for a slow item, finished ones may be held back, but not without end.
+    assert resident_bytes() - before < 128 << 20
+    # 400 MB have passed; while the consumer waits for a slow item, finished ones may be held back, but not without end.
     assert source.read - 23_000 < 300_000
 
 
@@ -59,6 +62,47 @@ def test_buffersize_limits_how_far_the_input_is_read(pool: Pool, method: str) ->
     for taken in range(1, 200):
         next(stream)
         assert source.read <= taken + 5
+
+
+@pytest.mark.parametrize("method", ["imap", "uimap"])
+def test_results_do_not_wait_for_an_input_that_is_slower_than_the_work(pool: Pool, method: str) -> None:
+    pool.map(abs, range(10_000))  # So that it's known how quick the work is.
+    source = Source(lambda number: time.sleep(0.02) or number)
+    stream = getattr(pool, method)(abs, source)
+    for taken in range(1, 40):
+        next(stream)
+        assert source.read < taken + 20
+
+
+@pytest.mark.parametrize("method", ["imap", "uimap"])
+def test_items_that_suddenly_are_large_are_not_read_far_ahead(pool: Pool, method: str) -> None:
+    source = Source(lambda number: bytes(1_000_000 if number > 20_000 else 1))
+    stream = getattr(pool, method)(len, source)
+    for _ in range(20_001):
+        next(stream)
+    assert source.read < 20_300
+
+
+def test_slow_items_run_beside_each_other_although_the_last_map_of_them_was_quick(launcher: str) -> None:
+    if launcher == "serial":
+        return
+
+    def meet(path):
+        """Done when all four are there."""
+        if path is not None:
+            (path / str(os.getpid() + threading.get_ident())).touch()
+            limit = time.monotonic() + 20
+            while len(list(path.iterdir())) < 4:
+                assert time.monotonic() < limit, "they run one after the other"
+                time.sleep(0.005)
+
+    with get_pool(launcher.partition(":")[0] + ":4") as pool, tempfile.TemporaryDirectory() as folder:
+        pool.map(meet, [None] * 1000)
+        assert pool.map(meet, iter([Path(folder)] * 4)) == [None] * 4
+
+
+def test_a_range_longer_than_any_list_streams(pool: Pool) -> None:
+    assert list(itertools.islice(pool.imap(abs, range(-(10**30), 0)), 3)) == [10**30, 10**30 - 1, 10**30 - 2]
 
 
 def test_nothing_is_read_before_it_can_be_used(pool: Pool) -> None:

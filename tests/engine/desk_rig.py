@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from anypool import TaskTimeout, WorkerLost
 from anypool._chunk import Body, Calling, Direct, Job, Mode
 from anypool._desk import Desk
+from anypool._input import Input
 from anypool._sizing import Sizer
 from anypool._slot import Cause, Flight
-from anypool._stream import Input, Stream
+from anypool._stream import Stream
 
 CRASH = Cause("killed", own=True, worker="w", host="h")
 

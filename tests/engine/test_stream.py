@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from anypool import Unserializable
 from anypool._chunk import Body, Calling, Direct, Job, Mode
+from anypool._input import Input
 from anypool._sizing import BYTES, Sizer
-from anypool._stream import Input, Stream
+from anypool._stream import Stream
 
 EXAMPLES = settings(max_examples=150, deadline=None)
 

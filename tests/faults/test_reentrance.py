@@ -71,6 +71,11 @@ def test_a_signal_handler_may_terminate_the_pool_that_it_interrupts(launcher: st
     assert script.descendants() == {}
 
 
+def reset_and_leave(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    sys.exit(7)
+
+
 class Handler:
     def leave(self, *_: object) -> None:
         sys.exit(7)
@@ -79,7 +84,10 @@ class Handler:
         sys.exit(7)
 
 
-@pytest.mark.parametrize("handler", [lambda *_: sys.exit(7), Handler().leave, Handler(), partial(Handler(), "more")])
+HANDLERS = [lambda *_: sys.exit(7), Handler().leave, Handler(), partial(Handler(), "more"), reset_and_leave]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
 def test_a_handler_that_exits_ends_the_caller_of_a_serial_map_and_not_an_item(handler: Any) -> None:
     done: list[int] = []
 
@@ -98,8 +106,15 @@ def test_a_handler_that_exits_ends_the_caller_of_a_serial_map_and_not_an_item(ha
 
 
 def test_an_item_that_exits_fails_on_serial_as_it_does_elsewhere() -> None:
-    with get_pool("serial") as pool, pytest.raises(RemoteError, match="SystemExit: 7"):
-        pool.map(sys.exit, [7])
+    def leave(_number: int, _frame: object = None) -> None:
+        sys.exit(7)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with get_pool("serial") as pool, pytest.raises(RemoteError, match="SystemExit: 7"):
+            pool.map(leave, [1])
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("launcher", OTHER_PROCESSES)

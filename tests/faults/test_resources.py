@@ -123,7 +123,7 @@ def test_a_slow_first_item_does_not_make_an_ordered_stream_read_for_ever(launche
     def items():
         for number in range(10**9):
             read.append(number)
-            yield (bytes([number % 256]) * 10_000, 0.5 if number == 0 else 0)
+            yield (bytes([number % 256]) * 100_000, 0.5 if number == 0 else 0)
 
     def work(item):
         time.sleep(item[1])
@@ -131,8 +131,8 @@ def test_a_slow_first_item_does_not_make_an_ordered_stream_read_for_ever(launche
 
     with get_pool(launcher) as pool:
         stream = pool.imap(work, items())
-        assert next(stream) == bytes(10_000)
-        # 64 MiB of results held back, and what is on its way.
-        assert len(read) < 20_000
+        assert next(stream) == bytes(100_000)
+        # 64 MiB of results held back, 670 of them, and what is on its way; without a limit it would be ten thousand.
+        assert len(read) < 2000
         del stream
         pool.terminate()

@@ -25,6 +25,9 @@ def test_the_python_of_a_readme_runs(readme, tmp_path):
     command = [sys.executable, "-W", "error", str(script)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stderr
+    promised = re.findall(r"# prints (.*)$", script.read_text(), flags=re.MULTILINE)
+    if promised:
+        assert done.stdout.splitlines() == [text.partition(": ")[0] for text in promised]
 
 
 def test_the_root_readme_shows_one_command_for_the_demo_and_one_for_the_tests():

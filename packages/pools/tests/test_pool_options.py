@@ -1,6 +1,7 @@
 """What maps and launchers take, and how they refuse the rest."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -87,6 +88,20 @@ def test_every_launcher_runs_the_initializer_before_the_first_task(launcher):
         seen = pool.map(lambda _: os.environ.get("ANYPOOL_API_TEST"), range(20))
     os.environ.pop("ANYPOOL_API_TEST", None)
     assert seen == ["yes"] * 20
+
+
+@everywhere
+def test_no_worker_runs_the_initializer_twice(launcher, tmp_path):
+    def note(path):
+        with open(path, "a") as file:
+            print(os.getpid(), threading.get_ident(), file=file)
+
+    with get_pool(launcher, initializer=note, initargs=(tmp_path / "runs",)) as pool:
+        pool.map(abs, range(1000), chunksize=10)
+        pool.map(abs, range(1000))
+    runs = (tmp_path / "runs").read_text().splitlines()
+    assert runs
+    assert len(runs) == len(set(runs))
 
 
 def test_serial_runs_the_initializer_once_and_only_when_needed():
@@ -194,3 +209,15 @@ def test_what_another_pool_takes_by_position_is_asked_for_by_keyword(launcher, m
 def test_a_pool_takes_its_size_alone_by_position(kind):
     with pytest.raises(TypeError, match=r"give initializer= and initargs= by name"):
         kind(2, print, ())
+
+
+@in_processes
+def test_a_task_sees_the_arguments_of_the_script(launcher, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["script.py", "--level", "3"])
+    with get_pool(launcher) as pool:
+        assert pool.pipe(lambda: __import__("sys").argv) == ["script.py", "--level", "3"]
+
+
+def test_a_pool_made_without_a_launcher_says_how_it_is_made():
+    with pytest.raises(TypeError, match='get_pool\\("process:4"\\)'):
+        anypool.Pool(4)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from anypool._chunk import Body, Calling, Mode, Outcomes
-from anypool._slot import Cause, Flight
+from anypool._slot import Cause, Flight, Slot
 
 __all__: list[str] = []
 
@@ -75,6 +75,11 @@ class WorkerInfo(NamedTuple):
     tasks: int
     busy: float
     state: str
+
+    @classmethod
+    def of(cls, slot: Slot, name: str, host: str, pid: int) -> WorkerInfo:
+        """What a slot and its crew know."""
+        return cls(name, host, pid or None, slot.tasks, slot.busy, "busy" if slot.flights else "idle")
 
 
 class Ticket(Protocol):

@@ -21,8 +21,8 @@ from anypool._crew import Crew, Event, Guest, Ticket
 from anypool._desk import DEPTH, DEPTH_UNWATCHED, Desk
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
+from anypool._input import Input
 from anypool._shield import Section, Shield, shield
-from anypool._stream import Input
 from anypool._strike import belongs_here, struck
 from anypool._watch import Watch
 

@@ -18,6 +18,7 @@ from anypool._driver import Driver, guarded
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
+from anypool._input import READ_SECONDS
 from anypool._result import Result
 from anypool._sizing import Paces
 from anypool._slot import Cause, Flight
@@ -72,14 +73,17 @@ class Engine(Driver):
     def feed(self, stream: Stream, waiting: bool, lazy: bool = False) -> None:
         """Read and pack input while there is room for it; by the thread that owns the input.
 
-        `lazy`: it waits for the next result only. A crew that isn't polled may make room as fast as it is filled.
+        `lazy`: it waits for the next result only. A crew that isn't polled may make room as fast as it is filled, and
+        who has results to hand out does not wait long for a slow input.
         """
         # The calling thread will take some itself, as a guest, once it drives.
         own = DEPTH if not self.crew.polled and current() is not None else 0
+        late = monotonic() + READ_SECONDS
         while True:
             with self.section:
                 count = self._wanted(stream, waiting and not (lazy and stream.news), own)
-            if not count:
+            served = not waiting or (lazy and stream.news)
+            if not count or (served and monotonic() > late):
                 return
             self.put(stream, stream.cut(count))
 
@@ -338,10 +342,7 @@ class Engine(Driver):
         """What is known of each worker."""
         with self.section:
             slots = [(slot, self.crew.identify(slot.number)) for slot in self.desk.slots.values() if not slot.guest]
-        return [
-            WorkerInfo(name, host, pid or None, slot.tasks, slot.busy, "busy" if slot.flights else "idle")
-            for slot, (name, host, pid) in slots
-        ]
+        return [WorkerInfo.of(slot, *identity) for slot, identity in slots]
 
     # The end.
 

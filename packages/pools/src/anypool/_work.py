@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anypool._calls import Call
 from anypool._chunk import BUDGET, Calling, Job, Mode, Packed, failed
 from anypool._engine import Engine
+from anypool._input import Input, Numbered
 from anypool._iterate import Batches, Items
 from anypool._options import Options
 from anypool._result import Result
 from anypool._sizing import Sizer
-from anypool._stream import Input, Numbered, Stream
+from anypool._stream import Stream
 from anypool._strike import let_through
 
 if TYPE_CHECKING:
