@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -275,3 +276,19 @@ def test_what_is_raised_to_rebuild_an_object_is_its_items_error(launcher: str, r
             pool.submit(type, Unpicklable(*rebuild)).result(20)
         with pytest.raises(expected):
             list(pool.imap(give, [3]))
+
+
+class Reading(ValueError):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lines = (line for line in text)
+
+
+@pytest.mark.parametrize("launcher", ["process:2", "multiprocess:2"])
+def test_an_exception_that_cannot_be_sent_says_why(launcher: str) -> None:
+    def fail(text: str) -> None:
+        raise Reading(text)
+
+    with get_pool(launcher) as pool, pytest.raises(RemoteError, match="Reading: bad input") as caught:
+        pool.pipe(fail, "bad input")
+    assert re.search(r"Reading itself can't be sent: .*lines", str(caught.value.__cause__), re.DOTALL)

@@ -67,7 +67,12 @@ def test_buffersize_limits_how_far_the_input_is_read(pool: Pool, method: str) ->
 @pytest.mark.parametrize("method", ["imap", "uimap"])
 def test_results_do_not_wait_for_an_input_that_is_slower_than_the_work(pool: Pool, method: str) -> None:
     pool.map(abs, range(10_000))  # So that it's known how quick the work is.
-    source = Source(lambda number: time.sleep(0.02) or number)
+
+    def slowly(number: int) -> int:
+        time.sleep(0.02)
+        return number
+
+    source = Source(slowly)
     stream = getattr(pool, method)(abs, source)
     for taken in range(1, 40):
         next(stream)

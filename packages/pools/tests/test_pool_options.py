@@ -220,4 +220,4 @@ def test_a_task_sees_the_arguments_of_the_script(launcher, monkeypatch):
 
 def test_a_pool_made_without_a_launcher_says_how_it_is_made():
     with pytest.raises(TypeError, match='get_pool\\("process:4"\\)'):
-        anypool.Pool(4)
+        anypool.Pool(4)  # type: ignore[arg-type]

@@ -57,7 +57,10 @@ def describe(error: BaseException) -> Failure:
         text = "".join(traceback.format_exception(kind, error, _without_ours(error)))
     except Exception:  # noqa: BLE001 - the same
         text = f"{name}: {message}\n"
-    return Failure(_survives(error), name, message, text)
+    pickled, why = _survives(error)
+    if why:
+        text += f"{name} itself can't be sent: {why}\n"
+    return Failure(pickled, name, message, text)
 
 
 def _without_ours(error: BaseException) -> Any:
@@ -68,18 +71,20 @@ def _without_ours(error: BaseException) -> Any:
     return trace
 
 
-def _survives(error: BaseException) -> bytes | None:
+def _survives(error: BaseException) -> tuple[bytes | None, str]:
+    """Its pickle, or else why there is none."""
     # Exceptions that pickle here may still fail to load there (a two-argument __init__), so it's tried here.
     if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
-        return None
+        return None, ""
+    why = ""
     for form in (error, _Uninitialised(error)):
         try:
             frames = dumps(form, oob=IN_BAND)
             if type(loads(frames)) is type(error):
-                return frames.header
-        except Exception:  # noqa: BLE001, S112 - the next form, or it's described instead
-            continue
-    return None
+                return frames.header, ""
+        except Exception as refusal:  # noqa: BLE001 - the next form, or it's described instead
+            why = why or f"{type(refusal).__name__}: {refusal}"
+    return None, why
 
 
 class _Uninitialised:

@@ -195,5 +195,7 @@ class Asmap(_StandAlone):
 
 
 for _public in (Map, Imap, Uimap, Amap, Smap, Ismap, Asmap):
+    # Else `help` would show it for none of them.
+    _public.__doc__ = f"{_public.__doc__}\n\n    {_StandAlone.__doc__}"
     _public.__module__ = "anypool"
 del _public
