@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -125,6 +126,19 @@ def test_an_item_that_cannot_be_packed_is_refused_alone(
     assert len(seen) == count
     for index, outcome in enumerate(seen):
         assert isinstance(outcome, Unserializable) if index in bad else outcome == index
+
+
+def slowly(count: int) -> Iterator[int]:
+    for item in range(count):
+        time.sleep(0.006)
+        yield item
+
+
+def test_a_slow_input_ends_a_chunk_early_unless_its_size_was_asked_for() -> None:
+    adapted = read_all(stream_over(slowly(10)), [8])
+    asked = read_all(stream_over(slowly(10), chunksize=5), [5])
+    assert len(adapted) > 2
+    assert [chunk.count for chunk in asked] == [5, 5]
 
 
 @EXAMPLES

@@ -59,3 +59,15 @@ def test_items_that_were_large_in_an_earlier_map_are_not_gathered(size: int, wor
     paces.learn("function", first)
     assert Sizer(None, 10_000, paces.of("function")).size(0, workers) == 1
     assert paces.of("another") is None
+
+
+@given(seconds, st.integers(1, 4096), workers)
+def test_input_that_is_read_ahead_goes_into_growing_chunks_whatever_an_earlier_map_took(
+    pace: float, index: int, workers: int
+) -> None:
+    assert Sizer(None, None, Pace(pace)).ahead(index, workers) == index
+
+
+@given(seconds, workers)
+def test_of_an_input_without_a_length_one_item_is_tried_whatever_an_earlier_map_took(pace: float, workers: int) -> None:
+    assert Sizer(None, None, Pace(pace)).size(0, workers) == 1

@@ -307,7 +307,7 @@ def _sleep(ticket: threading.Lock, seconds: float) -> None:
 
 
 # Here nothing is under way.
-_HARMLESS = frozenset(call.__code__ for call in (_sleep, Watch.wait, Input.read, Shield.__exit__, Shield._leave))  # noqa: SLF001
+_HARMLESS = frozenset(call.__code__ for call in (_sleep, Watch.wait, Input._fill, Shield.__exit__, Shield._leave))  # noqa: SLF001
 
 
 def _after_fork() -> None:

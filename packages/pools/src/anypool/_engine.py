@@ -42,7 +42,6 @@ class Engine(Driver):
         self._gathering: dict[Stream, Result[list[object]]] = {}
         self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
-        # Seconds that an item of each function took in its last map.
         self.paces = Paces()
         self.closed = False
         me = weakref.ref(self)

@@ -45,8 +45,11 @@ class Input:
         """The arguments of a row as the user gave them."""
         return row
 
-    def read(self, count: int) -> tuple[int, Any]:
-        """Up to `count` items, as the payload of a chunk; what an iterable raises ends the input, in its place."""
+    def read(self, count: int, patient: bool = False) -> tuple[int, Any]:
+        """Up to `count` items, as the payload of a chunk; what an iterable raises ends the input, in its place.
+
+        Fewer than there are, unless `patient`, where they are heavy or take long: results may be waiting to be taken.
+        """
         if self._sequence is not None:
             part = self._sequence[self._at : self._at + count]
             self._at += len(part)
@@ -54,7 +57,7 @@ class Input:
             return len(part), _arguments(part) if self.mode is Mode.STAR else [part]
         rows: list[Any] = []
         try:
-            self._fill(rows, count)
+            self._fill(rows, count, patient)
         except Exception as error:  # noqa: BLE001 - delivered to the consumer after the items before it
             let_through(error)
             self.error = error
@@ -63,8 +66,7 @@ class Input:
             return len(rows), _arguments(rows)
         return len(rows), list(zip(*rows, strict=True)) if self._transposed and rows else [rows]
 
-    def _fill(self, rows: list[Any], count: int) -> None:
-        """Read until there are so many, or they are heavy, or it takes too long: results may be waiting to be taken."""
+    def _fill(self, rows: list[Any], count: int, patient: bool) -> None:
         deadline = perf_counter() + READ_SECONDS
         step = 1
         while len(rows) < count:
@@ -74,7 +76,7 @@ class Input:
             if len(rows) < before + step:
                 self.ended = True
                 return
-            if perf_counter() >= deadline or weight(rows[-1]) * step > BYTES:
+            if not patient and (perf_counter() >= deadline or weight(rows[-1]) * step > BYTES):
                 return
 
 
@@ -94,10 +96,10 @@ class Numbered(Input):
         """Without the index."""
         return row[1:]
 
-    def read(self, count: int) -> tuple[int, Any]:
+    def read(self, count: int, patient: bool = False) -> tuple[int, Any]:
         """As for `Input`; the indices are as many as have been read."""
         first = self._count
-        got, payload = super().read(count)
+        got, payload = super().read(count, patient)
         self._count += got
         if self.mode is not Mode.STAR:
             return got, [range(first, first + got), *payload]

@@ -51,8 +51,7 @@ class Sizer:
         """Items for a chunk that starts at `index`, for one of so many workers."""
         if self.fixed is not None:
             return self.fixed
-        if self.per_item is None or (self.length is None and not self._measured):
-            # All of a short input of slow items might go into one chunk.
+        if self.per_item is None or self._blind:
             return 1
         per_item = max(self.per_item, 1e-9)
         most = self._largest * _GROWTH if self._measured else _FIRST
@@ -65,6 +64,11 @@ class Sizer:
             if not self._measured:
                 items = min(items, -(-self.length // workers))
         return max(items, 1)
+
+    @property
+    def _blind(self) -> bool:
+        # By an earlier map's pace all of a short input, of items that are slow now, might go into one chunk.
+        return not self._measured and (self.length is None or self.per_item is None)
 
     def packed(self, items: int, size: int) -> None:
         """Learn from a chunk just packed."""
@@ -86,7 +90,7 @@ class Sizer:
 
     def ahead(self, index: int, workers: int) -> int:
         """Items for a chunk of a map whose input is read faster than anything can be measured; it's cut again later."""
-        if self.fixed is None and self.per_item is None:
+        if self.fixed is None and self._blind:
             return max(1, min(index, 4096))
         return self.size(index, workers)
 

@@ -232,7 +232,7 @@ class Stream:
 
     def cut(self, count: int) -> Cut:
         """Read up to `count` items and pack them; an item that can't be packed becomes its own error."""
-        got, payload = self.source.read(count)
+        got, payload = self.source.read(count, patient=self.sizer.fixed is not None)
         first = self.read
         cut = Cut([], [])
         if got:

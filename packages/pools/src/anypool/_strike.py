@@ -6,6 +6,9 @@ from types import FrameType
 
 __all__: list[str] = []
 
+# As in `inspect`, which takes long to import: the function has a parameter `*args`.
+_VARARGS = 4
+
 
 def struck(error: BaseException) -> list[FrameType]:
     """The frames that were under way, outermost first, if a signal's handler raised `error`; else none.
@@ -24,10 +27,12 @@ def struck(error: BaseException) -> list[FrameType]:
 
 
 def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
-    for value in frame.f_locals.values():
-        if value is interrupted or (type(value) is tuple and any(part is interrupted for part in value)):
-            return True
-    return False
+    code = frame.f_code
+    arguments = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARARGS)
+    given = [frame.f_locals.get(name) for name in code.co_varnames[:arguments]]
+    return any(
+        value is interrupted or (type(value) is tuple and any(part is interrupted for part in value)) for value in given
+    )
 
 
 def belongs_here(frame: FrameType) -> bool:
