@@ -194,3 +194,17 @@ def test_the_connection_of_a_database_is_not_taken_for_a_pipe():
     database = sqlite3.connect(":memory:")
     with contextlib.closing(database), pytest.raises(Unserializable, match="Open the database inside the function"):
         dumps(database)
+
+
+def test_an_exception_that_is_nobodys_refusal_is_raised():
+    class Once:
+        failed = False
+
+        def __reduce__(self):
+            if not Once.failed:
+                Once.failed = True
+                raise TimeoutError("as the handler of a time limit raises")
+            return object, ()
+
+    with pytest.raises(TimeoutError, match="time limit"):
+        dumps([Once()])

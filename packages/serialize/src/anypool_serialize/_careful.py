@@ -28,6 +28,8 @@ _warned: WeakSet[Any] = WeakSet()
 class CarefulPickler(Pickler):
     """Asks every object for its reduction itself: who refuses is known, and dill can be tried on it."""
 
+    helped = False
+
     def reducer_override(self, obj: Any) -> Reduction:
         reduction = super().reducer_override(obj)
         if reduction is not NotImplemented or issubclass(type(obj), (type, types.FunctionType)):
@@ -45,9 +47,11 @@ class CarefulPickler(Pickler):
         if self.strict:
             raise Refused(obj, "only dill carries it, as a copy, which strict=True forbids") from error
         try:
-            return reduce_by_dill(obj)
+            reduction = reduce_by_dill(obj)
         except Exception as second:
             raise Refused(obj, describe_failure(error)) from second
+        self.helped = True
+        return reduction
 
 
 def dumps_carefully(
@@ -56,8 +60,14 @@ def dumps_carefully(
     """What `write` gives if dill helps; raises Unserializable otherwise."""
     if isinstance(first, RecursionError):
         raise _too_deep(obj, names) from first
+    made: list[CarefulPickler] = []
+
+    def careful(*args: Any) -> CarefulPickler:
+        made.append(CarefulPickler(*args))
+        return made[0]
+
     try:
-        return write(CarefulPickler, obj, strict, oob)
+        written = write(careful, obj, strict, oob)
     except (MemoryError, CopiedState):
         raise
     except RecursionError as error:
@@ -67,6 +77,10 @@ def dumps_carefully(
         raise _unserializable(obj, refused.obj, refused.reason, names) from cause
     except Exception as error:
         raise _unserializable(obj, obj, describe_failure(error), names) from error
+    if not made[0].helped:
+        # Nothing refuses; it failed for another reason, such as the exception of a signal's handler.
+        raise first
+    return written
 
 
 def _unserializable(root: Any, culprit: Any, reason: str, names: tuple[str, ...]) -> Unserializable:

@@ -9,7 +9,7 @@ from ._pickler import reducers
 # Importing `typing` would take longer than all the rest of the package.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pickle import PickleBuffer
     from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ class _Sink:
     __slots__ = ("write",)
 
 
-def write(kind: type[Pickler], obj: object, strict: bool, oob: int) -> tuple[Frames, Sequence[object]]:
+def write(kind: Callable[..., Pickler], obj: object, strict: bool, oob: int) -> tuple[Frames, Sequence[object]]:
     """Frames, and the objects whose copy shares nothing with them."""
     parts: list[bytes] = []
     buffers: list[Any] = []
