@@ -91,3 +91,18 @@ def test_a_worker_that_can_not_be_replaced_after_its_tasks_leaves_the_others(mon
         monkeypatch.setattr(engine.crew, "renew", renews)
         assert pool.map(abs, range(-8, 0)) == list(range(8, 0, -1))
         assert len(pool.workers()) == 1
+
+
+def test_buffers_that_find_no_shared_memory_go_through_pipes_and_are_counted(run_script) -> None:
+    text = """
+    import resource
+    from anypool import get_pool
+    blocks = [bytes([n]) * 300_000 for n in range(6)]
+    for limit in (None, 100_000):
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with get_pool("process:1") as pool:
+            print(pool.map(lambda block: block + b"!", blocks) == [block + b"!" for block in blocks], end=" ")
+            print(pool.stats()["inline"] > 0)
+    """
+    assert run_script(text) == "True False\nTrue True\n"

@@ -26,6 +26,8 @@ class Buffers:
         self._arena = Arena(ARENA)
         self._mappings = Mappings()
         self._returned: deque[int] = deque()
+        # Buffers that went through a pipe, large as they were: no memory, no descriptor, or out of reach.
+        self.inline = 0
         # Slots whose bytes were read instead of mapped.
         self._unread: deque[Ref] = deque()
         # Read by workers when they start, to see whether segments of this process can be reached.
@@ -51,8 +53,10 @@ class Buffers:
         return Parcel(parts, size, self._returned)
 
     def _put(self, part: Buffer) -> Buffer | Ref:
-        if len(part) >= SEGMENT and (ref := self._arena.put(part)) is not None:
-            return ref
+        if len(part) >= SEGMENT:
+            if (ref := self._arena.put(part)) is not None:
+                return ref
+            self.inline += 1
         return bytes(part)
 
     @staticmethod
@@ -73,7 +77,12 @@ class Buffers:
 
         Raises `SegmentLost` if the worker has ended, and they with it.
         """
-        refs = [part for part in message.parts if type(part) is Ref]
+        refs = []
+        for part in message.parts:
+            if type(part) is Ref:
+                refs.append(part)
+            elif len(part) >= SEGMENT:
+                self.inline += 1
         return _Fetcher(self._view, refs) if refs else _no_refs
 
     def _view(self, ref: Ref) -> Buffer:
@@ -115,6 +124,11 @@ class Buffers:
     def forget(self, pid: int) -> None:
         """A worker has ended."""
         self._mappings.forget(pid)
+
+    def fetched(self, parts: list[Buffer | Ref]) -> list[Buffer | Ref]:
+        """The same with the bytes of segments, for a worker that can't reach them."""
+        self.inline += sum(type(part) is Ref for part in parts)
+        return [self.read(part) if type(part) is Ref else part for part in parts]
 
     @staticmethod
     def read(ref: Ref) -> bytes:

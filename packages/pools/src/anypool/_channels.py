@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any
 
 from anypool import _linux
-from anypool._buffers import Buffers
 from anypool._channel import Channel
 from anypool._chunk import Body, Calling, Mode
 from anypool._crew import Event
@@ -117,6 +116,11 @@ class ProcessCrew(Hearing):
 
     # Work goes out.
 
+    @property
+    def inline(self) -> int:
+        """Large buffers that did not go through shared memory."""
+        return self._buffers.inline
+
     def body(self, calling: Calling) -> Body:
         """Serialise what is called; `Unserializable` names the path from f."""
         return pack_body(calling, self._buffers.place_sealed)
@@ -144,7 +148,7 @@ class ProcessCrew(Hearing):
         channel.known.add(body.digest)
         message = run_message(slot, flight, with_body, flight.chunk.careful)
         if not channel.segments:
-            message.parts = [Buffers.read(part) if isinstance(part, Ref) else part for part in message.parts]
+            message.parts = self._buffers.fetched(message.parts)
         for ref in self._buffers.given_back():
             self._give_back(ref)
         self._write(channel, message, claim=flight.queued and not again)

@@ -199,7 +199,8 @@ class Pool(Maps, SingleCalls):
         """Totals since the pool was opened; they are kept after its end, until `restart` or `clear`.
 
         `launcher` (its name), `workers` (how many there are), `tasks` done and `busy` seconds in them, `in_flight`
-        (chunks with workers), `waiting` (calls without an outcome).
+        (chunks with workers), `waiting` (calls without an outcome), `inline` (large buffers that found no place in
+        shared memory, and went through pipes).
         """
         engine = self._made if self._made is not None and not self._made.forked else None
         tasks, busy = self._past
@@ -211,6 +212,7 @@ class Pool(Maps, SingleCalls):
             "busy": busy + (doer.busy if doer else 0.0),
             "in_flight": engine.desk.in_flight if engine else 0,
             "waiting": engine.calls.unsettled if engine else 0,
+            "inline": getattr(engine.crew, "inline", 0) if engine else 0,
         }
 
     def __repr__(self) -> str:
