@@ -38,10 +38,6 @@ class Answer(Result[Any]):
         self.number = number
         self.told: list[Any] = []
 
-    def settle(self, outcomes: Any, at: int) -> None:
-        self.hear(outcomes, at)
-        super().settle(outcomes, at)
-
     def hear(self, outcomes: Any, at: int) -> None:
         values, errors = outcomes.decode()
         self.told.append(errors.get(at, values[at]))

@@ -8,7 +8,7 @@ from typing import Any
 
 from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
 from anypool._packing import DROPPED_BODY, pack_plain
-from anypool._result import Result, settle
+from anypool._result import Result, begin, settle
 from anypool._sizing import BYTES, Sizer
 from anypool._slot import Slot
 
@@ -83,7 +83,7 @@ class Calls:
     def _next(self) -> Call | None:
         while self._waiting:
             call = self._waiting.popleft()
-            if call.result.begin():
+            if begin(call.result):
                 return call
         return None
 
@@ -97,7 +97,7 @@ class Calls:
             if not same or call.size > _ALONE_BYTES or size + call.size > BYTES:
                 break
             waiting.popleft()
-            if call.result.begin():
+            if begin(call.result):
                 calls.append(call)
                 size += call.size
         return size
@@ -196,7 +196,7 @@ class Calls:
     def fail(self, error: BaseException) -> None:
         """Nothing will run any more."""
         for result in self.cancel():
-            result.settle(failed(error), 0)
+            settle([result], failed(error))
 
     @property
     def queued(self) -> bool:

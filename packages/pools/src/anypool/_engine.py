@@ -19,7 +19,7 @@ from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
 from anypool._input import READ_SECONDS
-from anypool._result import Result
+from anypool._result import Result, announce, revoke, settle
 from anypool._sizing import Paces
 from anypool._slot import Cause, Flight
 from anypool._stream import Cut, Stream
@@ -157,7 +157,7 @@ class Engine(Driver):
         for stream in [stream for stream, whole in list(self._gathering.items()) if whole is result]:
             self.end(stream, kill=True)
             with self.section:
-                result.settle(failed(WorkerLost("the map was stopped by kill()", cause="killed")), 0)
+                settle([result], failed(WorkerLost("the map was stopped by kill()", cause="killed")))
             return True
         with self.section:
             found = self.calls.remove(result)
@@ -168,7 +168,7 @@ class Engine(Driver):
                 if not self.calls.remove(result):
                     self._kill(slot, "cancelled")
             if found:
-                result.settle(failed(WorkerLost("the call was stopped by kill()", cause="killed")), 0)
+                settle([result], failed(WorkerLost("the call was stopped by kill()", cause="killed")))
             self._go_on()
         return found
 
@@ -286,7 +286,7 @@ class Engine(Driver):
         self.calls.fail(error)
         # Their workers may never say anything again.
         for result in self.calls.flying(self.desk.slots.values()):
-            result.settle(failed(error), 0)
+            settle([result], failed(error))
         for lane in list(self.desk.lanes):
             if isinstance(lane, Stream) and not lane.finished:
                 lane.fail(error)
@@ -323,7 +323,7 @@ class Engine(Driver):
             if stream.halted or stream.broken is not None or stream.source.error is not None:
                 outcomes.errors[0] = False
             self._drop(stream)
-            result.settle(outcomes, 0)
+            settle([result], outcomes)
 
     @guarded
     def resize(self, workers: int) -> None:
@@ -360,9 +360,9 @@ class Engine(Driver):
     def cancel_waiting(self) -> None:
         """Give up the calls that have not been sent."""
         with self.section:
-            revoked = [result for result in self.calls.cancel() if result.revoke()]
+            revoked = [result for result in self.calls.cancel() if revoke(result)]
         for result in revoked:
-            result.announce()
+            announce(result)
 
     @guarded
     def cancel_all(self) -> None:
@@ -376,9 +376,9 @@ class Engine(Driver):
             for slot in list(self.desk.slots.values()):
                 if slot.flights:
                     self._kill(slot.number, "cancelled")
-            revoked = [result for result in results if result.revoke()]
+            revoked = [result for result in results if revoke(result)]
         for result in revoked:
-            result.announce()
+            announce(result)
 
     def close(self) -> None:
         """End the workers, and what still waits for them with `PoolClosed`; idempotent."""
@@ -389,7 +389,7 @@ class Engine(Driver):
             # Other threads may be submitting, mapping and waiting right now.
             self._break(error := self.broken or PoolClosed("the pool was closed before this was done"))
             for result in self._gathering.values():
-                result.settle(failed(error), 0)
+                settle([result], failed(error))
             self.desk.slots.clear()
             self.desk.in_flight = 0
             self._notify()

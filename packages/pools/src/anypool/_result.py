@@ -1,5 +1,7 @@
 """The answer to an asynchronous call: a standard future that drives its pool while somebody waits for it."""
 
+# ruff: noqa: SLF001  its own, in functions that are for the engine
+
 from __future__ import annotations
 
 import os
@@ -105,40 +107,15 @@ class Result(Future[T], Generic[T]):
                         condition = self._lazy_condition = threading.Condition()
             return condition
 
-    def begin(self) -> bool:
-        """It is about to be sent; false if it was cancelled. Called with the engine's lock held, as `cancel` does."""
-        if self._state == "PENDING":
-            self._state = "RUNNING"
-            return True
-        return self._state not in _CANCELLED
-
     def cancel(self) -> bool:
         """Withdraw it if it has not been sent; false if it has. `kill()` stops it all the same."""
         with self._engine.section:
             if self._state in ("RUNNING", "FINISHED"):
                 return False
-            news = self.revoke()
+            news = revoke(self)
         if news:
-            self.announce()
+            announce(self)
         return True
-
-    def revoke(self) -> bool:
-        """Become cancelled, begun or not; true if that is news. The engine's lock is held; `announce` comes after."""
-        if self._state in _ENDED:
-            return False
-        self._state = "CANCELLED"
-        return True
-
-    def announce(self) -> None:
-        """Wake who waits for a result that was cancelled."""
-        with self._condition:
-            self._condition.notify_all()
-        self._invoke_callbacks()  # type: ignore[attr-defined]
-        self.set_running_or_notify_cancel()
-
-    def settle(self, outcomes: Outcomes, at: int) -> None:
-        """Take outcome number `at`; called once, by the engine."""
-        settle([self], outcomes, at)
 
     def _tell(self, condition: threading.Condition, failed: bool) -> None:
         # Whoever holds the condition may be counting the results that are done, to be told of the others.
@@ -237,20 +214,47 @@ class Result(Future[T], Generic[T]):
         return asyncio.wrap_future(self).__await__()
 
 
-def settle(results: Iterable[Result[Any]], outcomes: Outcomes, first: int = 0) -> None:
-    """Give results their outcomes, from number `first` on; called once, by the engine."""
+# What the engine does with results, which is for nobody else: so these are no methods.
+
+
+def begin(result: Result[Any]) -> bool:
+    """It is about to be sent; false if it was cancelled. The engine's lock is held, as by `cancel`."""
+    if result._state == "PENDING":
+        result._state = "RUNNING"
+        return True
+    return result._state not in _CANCELLED
+
+
+def revoke(result: Result[Any]) -> bool:
+    """Become cancelled, begun or not; true if that is news. The engine's lock is held; `announce` comes after."""
+    if result._state in _ENDED:
+        return False
+    result._state = "CANCELLED"
+    return True
+
+
+def announce(result: Result[Any]) -> None:
+    """Wake who waits for a result that was cancelled."""
+    with result._condition:
+        result._condition.notify_all()
+    result._invoke_callbacks()  # type: ignore[attr-defined]
+    result.set_running_or_notify_cancel()
+
+
+def settle(results: Iterable[Result[Any]], outcomes: Outcomes) -> None:
+    """Give results their outcomes, in order; called once for each."""
     observed: list[tuple[Result[Any], threading.Condition]] = []
     with _making:
-        for at, result in enumerate(results, first):
-            if result._state in _ENDED:  # noqa: SLF001 - our own, in a loop that 10,000 calls go through
+        for at, result in enumerate(results):
+            if result._state in _ENDED:
                 continue
-            result._outcomes, result._at = outcomes, at  # noqa: SLF001
-            if result._lazy_condition is None:  # noqa: SLF001
-                result._state = "FINISHED"  # noqa: SLF001
+            result._outcomes, result._at = outcomes, at
+            if result._lazy_condition is None:
+                result._state = "FINISHED"
             else:
-                observed.append((result, result._lazy_condition))  # noqa: SLF001
+                observed.append((result, result._lazy_condition))
     for result, condition in observed:
-        result._tell(condition, result._at in outcomes.errors)  # noqa: SLF001
+        result._tell(condition, result._at in outcomes.errors)
 
 
 def call_back(

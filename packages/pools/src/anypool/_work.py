@@ -14,7 +14,7 @@ from anypool._engine import Engine
 from anypool._input import Input, Numbered
 from anypool._iterate import Batches, Items
 from anypool._options import Options
-from anypool._result import Result
+from anypool._result import Result, begin, settle
 from anypool._sizing import Sizer
 from anypool._stream import Stream
 from anypool._strike import let_through
@@ -185,7 +185,7 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
     """Read all of the input now; the result is settled when the last outcome is there."""
     keep_errors = options.on_error == "return"
     result: Result[list[Any]] = Result(engine)
-    result.begin()
+    begin(result)
     if options.progress:
         bar = _tqdm(stream.sizer.length)
         stream.watcher = bar.reach
@@ -224,7 +224,7 @@ def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dic
         body, mode, payload, size = crew.pack_call(f, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         let_through(error)
-        result.settle(failed(error), 0)
+        settle([result], failed(error))
         return result
     try:
         engine.submit(Call(body, mode, payload, size, result))
