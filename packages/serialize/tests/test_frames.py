@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import anypool_serialize
-from anypool_serialize import Frames, copy, dumps, loads
+from anypool_serialize import Frames, TooLarge, copy, dumps, loads
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -113,3 +113,25 @@ def test_a_size_that_is_no_number_is_refused_at_once() -> None:
         dumps(1, oob=wrong)
     numpys: Any = np.int64(3)
     assert dumps(1, oob=numpys).buffers == ()
+
+
+@pytest.mark.parametrize("large", [bytes, bytearray, np.zeros], ids=["bytes", "bytearray", "array"])
+def test_what_takes_too_many_bytes_is_not_written_to_its_end(large):
+    made = []
+
+    class Item:
+        def __reduce__(self):
+            made.append(1)
+            return tuple, ([large(100_000)],)
+
+    items = [Item() for _ in range(1000)]
+    with pytest.raises(TooLarge, match="1000000 bytes"):
+        dumps(items, most=1_000_000)
+    assert len(made) < 20
+    assert len(loads(dumps(items[:5], most=5_000_000))) == 5
+
+
+def test_many_small_objects_may_be_too_large_together():
+    with pytest.raises(TooLarge):
+        dumps([float(x) for x in range(100_000)], most=500_000)
+    assert dumps([1, 2], most=100) == dumps([1, 2])

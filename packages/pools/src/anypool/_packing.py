@@ -15,7 +15,7 @@ from anypool._chunk import Body, Calling, Mode
 from anypool._serve import PLAIN, RUN, loading
 from anypool._slot import Flight
 from anypool._wire import IN_BAND, MOST_BUFFERS, NO_DIGEST, Buffer, Kind, Message, Ref
-from anypool_serialize import Frames, by_reference, dumps
+from anypool_serialize import Frames, TooLarge, by_reference, dumps
 
 __all__: list[str] = []
 
@@ -70,21 +70,21 @@ def inline(frames: Frames) -> Parcel:
     return Parcel(parts, sum(map(len, parts)))
 
 
-def _frames(obj: object, names: tuple[str, ...] = ()) -> Frames:
-    frames = dumps(obj, names=names)
-    return frames if len(frames.buffers) <= MOST_BUFFERS else dumps(obj, names=names, oob=IN_BAND)
+def _frames(obj: object, names: tuple[str, ...] = (), most: int | None = None) -> Frames:
+    frames = dumps(obj, names=names, most=most)
+    return frames if len(frames.buffers) <= MOST_BUFFERS else dumps(obj, names=names, oob=IN_BAND, most=most)
 
 
 def pack(payload: Any, most: int, place: Place = inline) -> tuple[Parcel | None, int]:
     """Items, serialised, and their bytes; what they refer to may change afterwards. Raises `Unserializable`.
 
-    What has more than `most` bytes is not copied to anywhere: the parcel is None.
+    Of what takes more than `most` bytes not many more are written: the parcel is None, the size a lower bound.
     """
-    frames = _frames(payload)
-    size = len(frames.header)
-    if frames.buffers:
-        size += sum([buffer.raw().nbytes for buffer in frames.buffers])
-    return (place(frames) if size <= most else None), size
+    try:
+        parcel = place(_frames(payload, most=most))
+    except TooLarge:
+        return None, most + 1
+    return parcel, parcel.size
 
 
 def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place = inline) -> tuple[Mode, Any, int]:

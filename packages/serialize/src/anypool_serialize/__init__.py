@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._core import copy, dumps, loads, pickles
-from ._errors import AnypoolError, CopiedState, Unserializable
+from ._errors import AnypoolError, CopiedState, TooLarge, Unserializable
 from ._where import by_reference, register_by_value, unregister_by_value
 from ._write import Frames
 
@@ -21,6 +21,7 @@ __all__ = [
     "CopiedState",
     "Explanation",
     "Frames",
+    "TooLarge",
     "Unserializable",
     "by_reference",
     "check",

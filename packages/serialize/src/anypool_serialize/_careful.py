@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ._advice import advice_for
-from ._errors import CopiedState, Unserializable
+from ._errors import CopiedState, TooLarge, Unserializable
 from ._islands import carries, reduce_by_dill
 from ._message import Refused
 from ._pickler import Pickler
@@ -55,7 +55,7 @@ class CarefulPickler(Pickler):
 
 
 def dumps_carefully(
-    obj: Any, strict: bool, oob: int, names: tuple[str, ...], first: Exception
+    obj: Any, strict: bool, oob: int, names: tuple[str, ...], most: int | None, first: Exception
 ) -> tuple[Frames, Sequence[object]]:
     """What `write` gives if dill helps; raises Unserializable otherwise."""
     if isinstance(first, RecursionError):
@@ -67,8 +67,8 @@ def dumps_carefully(
         return made[0]
 
     try:
-        written = write(careful, obj, strict, oob)
-    except (MemoryError, CopiedState):
+        written = write(careful, obj, strict, oob, most)
+    except (MemoryError, CopiedState, TooLarge):
         raise
     except RecursionError as error:
         raise _too_deep(obj, names) from error

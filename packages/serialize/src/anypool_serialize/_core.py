@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _pickle import loads as _loads
 
-from ._errors import CopiedState
+from ._errors import CopiedState, TooLarge
 from ._pickler import Pickler
 from ._write import IN_BAND, Frames, write
 
@@ -15,25 +15,27 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def dumps(obj: object, *, strict: bool = False, oob: int = 65536, names: tuple[str, ...] = ()) -> Frames:
+def dumps(
+    obj: object, *, strict: bool = False, oob: int = 65536, names: tuple[str, ...] = (), most: int | None = None
+) -> Frames:
     """Serialize `obj`: data as pickle does, functions and classes the far side cannot import by value.
 
     Buffers of at least `oob` bytes (numpy arrays, anything with pickle 5 buffers; `bytes` are not among
     them) stay outside the header. A lock arrives as a new one, an open file as a copy, with a `CopiedState`
     warning the first time that this process sends it; `strict` refuses them. Raises Unserializable with the path to the
-    culprit; when `obj` is a tuple, `names` says how its elements are called in that path. Less than 2 µs
-    for a few numbers, 15 µs for a lambda.
+    culprit; when `obj` is a tuple, `names` says how its elements are called in that path. Raises TooLarge once it has
+    written more than `most` bytes, buffers included. Less than 2 µs for a few numbers, 15 µs for a lambda.
     """
     if type(oob) is not int:
         oob = _whole(oob)
     try:
-        frames, copies = write(Pickler, obj, strict, oob)
-    except (MemoryError, CopiedState):
+        frames, copies = write(Pickler, obj, strict, oob, most)
+    except (MemoryError, CopiedState, TooLarge):
         raise
     except Exception as error:  # noqa: BLE001  reducers are anybody's code
         from ._careful import dumps_carefully
 
-        frames, copies = dumps_carefully(obj, strict, oob, names, error)
+        frames, copies = dumps_carefully(obj, strict, oob, names, most, error)
     if copies:
         from ._careful import warn_of_copies
 

@@ -1,6 +1,6 @@
 """What the package raises and warns with."""
 
-__all__ = ["AnypoolError", "CopiedState", "Unserializable"]
+__all__ = ["AnypoolError", "CopiedState", "TooLarge", "Unserializable"]
 
 
 class AnypoolError(Exception):
@@ -25,9 +25,13 @@ class Unserializable(AnypoolError, TypeError):
         return str(self.args[0])
 
 
+class TooLarge(AnypoolError, ValueError):
+    """An object takes more bytes than it may."""
+
+
 class CopiedState(UserWarning):
     """A lock or an open file was sent: the far side gets a copy that shares nothing with the original."""
 
 
-for _public in (AnypoolError, CopiedState, Unserializable):
+for _public in (AnypoolError, CopiedState, TooLarge, Unserializable):
     _public.__module__ = "anypool_serialize"

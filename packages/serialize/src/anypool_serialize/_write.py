@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
+from ._errors import TooLarge
 from ._pickler import reducers
 
 # Importing `typing` would take longer than all the rest of the package.
@@ -37,19 +38,40 @@ class _Sink:
     __slots__ = ("write",)
 
 
-def write(kind: Callable[..., Pickler], obj: object, strict: bool, oob: int) -> tuple[Frames, Sequence[object]]:
-    """Frames, and the objects whose copy shares nothing with them."""
+class _Limit:
+    """Ends a pickling that takes too many bytes; asked for each large object, and for each 64 KiB of small ones."""
+
+    def __init__(self, parts: list[bytes], most: int) -> None:
+        self._parts, self._most, self._written = parts, most, 0
+
+    def count(self, size: int) -> None:
+        self._written += size
+        if self._written > self._most:
+            raise TooLarge(f"more than {self._most} bytes")
+
+    def write(self, data: bytes) -> None:
+        self.count(len(data))
+        self._parts.append(data)
+
+
+def write(
+    kind: Callable[..., Pickler], obj: object, strict: bool, oob: int, most: int | None = None
+) -> tuple[Frames, Sequence[object]]:
+    """Frames, and the objects whose copy shares nothing with them; `TooLarge` as soon as it is clear."""
     parts: list[bytes] = []
     buffers: list[Any] = []
 
     def keep(buffer: Any) -> bool:
-        if buffer.raw().nbytes < oob:
+        if (size := buffer.raw().nbytes) < oob:
             return True
+        if limit is not None:
+            limit.count(size)
         buffers.append(buffer)
         return False
 
+    limit = None if most is None else _Limit(parts, most)
     sink: Any = _Sink()
-    sink.write = parts.append
+    sink.write = parts.append if limit is None else limit.write
     pickler = kind(sink, 5, False, keep)
     if strict:
         pickler.strict = True
