@@ -16,7 +16,7 @@ __all__: list[str] = []
 
 # Reading one chunk from an iterator takes no longer, as seen once for each portion of it, or for one slow item.
 READ_SECONDS = 0.01
-_PORTION = 32
+_PORTION = 64
 
 
 class Input:
