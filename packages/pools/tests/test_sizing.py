@@ -25,12 +25,12 @@ def test_a_fixed_size_is_kept(fixed: int, length: int | None, workers: int) -> N
 
 
 @given(seconds, workers)
-def test_a_chunk_takes_the_target_time_or_is_one_item(per_item: float, workers: int) -> None:
+def test_the_items_of_a_chunk_begin_within_the_target_time(per_item: float, workers: int) -> None:
     sizer = Sizer(None, None)
     for _ in range(50):
         items = sizer.size(0, workers)
         sizer.ran(items, items * per_item, items)
-    assert items == 1 or items * per_item <= TARGET_SECONDS * 1.001
+    assert (items - 1) * per_item <= TARGET_SECONDS * 1.001
     assert items <= BYTES
 
 
@@ -48,6 +48,14 @@ def test_what_an_earlier_map_took_is_forgotten_once_this_one_is_measured(
         sizer.packed(1, 5)
         sizer.ran(1, per_item, 10)
     assert seeded.size(1, workers) == fresh.size(1, workers)
+
+
+@given(st.integers(1, 1000), workers)
+def test_chunks_of_a_remembered_pace_are_light_until_it_is_confirmed(size: int, workers: int) -> None:
+    sizer = Sizer(None, 10_000_000, Pace(1e-9, size, 1))
+    assert sizer.size(0, workers) * size <= 32 << 10
+    sizer.ran(1000, 1e-6, 1000)
+    assert sizer.size(1000, workers) * size > 32 << 10
 
 
 @given(st.integers(BYTES, 100 * BYTES), workers)

@@ -16,8 +16,9 @@ from anypool._chunk import Body, Calling, Mode
 from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
 from anypool._foreign import Trip, Unmade, begins, final, words
+from anypool._outcomes import unpack_reply
 from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
-from anypool._serve import prepare, serve, unpack_reply
+from anypool._serve import prepare, serve
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
 

@@ -13,6 +13,8 @@ __all__: list[str] = []
 
 # Modules whose frames a reader of the traceback does not want.
 _OURS = ("anypool._serve", "anypool._seeding")
+_LEAVING = (SystemExit, GeneratorExit, KeyboardInterrupt)
+STOPPED = "the task raised StopIteration, as next() does when nothing is left; give next() a default, or catch it"
 
 
 class Failure:
@@ -63,6 +65,15 @@ def describe(error: BaseException) -> Failure:
     return Failure(pickled, name, message, text)
 
 
+def as_an_items(error: BaseException) -> BaseException:
+    """What can be raised to the caller in the place of an error that would end an iteration, or the program."""
+    if isinstance(error, StopIteration):
+        stopped = RuntimeError(STOPPED)
+        stopped.__cause__ = error
+        return stopped
+    return describe(error).rebuild() if isinstance(error, _LEAVING) else error
+
+
 def _without_ours(error: BaseException) -> Any:
     # The first frame is `run` above; the reader wants what follows.
     trace = error.__traceback__
@@ -74,7 +85,7 @@ def _without_ours(error: BaseException) -> Any:
 def _survives(error: BaseException) -> tuple[bytes | None, str]:
     """Its pickle, or else why there is none."""
     # Exceptions that pickle here may still fail to load there (a two-argument __init__), so it's tried here.
-    if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
+    if isinstance(error, _LEAVING):
         return None, ""
     why = ""
     for form in (error, _Uninitialised(error)):

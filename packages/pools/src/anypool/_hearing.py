@@ -16,8 +16,8 @@ from anypool._channel import Channel
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._line import Line, Setting, cause_of
+from anypool._outcomes import unpack_reply
 from anypool._segments import SegmentLost
-from anypool._serve import unpack_reply
 from anypool._slot import Cause
 from anypool._strike import let_through
 from anypool._wire import INLINE, PARTIAL, Kind, Message, WireError

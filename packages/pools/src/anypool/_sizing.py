@@ -10,9 +10,10 @@ __all__: list[str] = []
 TARGET_SECONDS = 0.002
 # Below this the round trip shows, so the shrinking tail of a map of known length stops here.
 _LEAST_SECONDS = 0.0006
-_FIRST = 64
 _GROWTH = 256
 BYTES = 256 << 10
+# Chunks that were cut by an earlier map's pace may have to be cut again, and each piece takes the whole along.
+_FIRST_BYTES = 32 << 10
 _MOST_ITEMS = 1 << 20
 _MOST_PACES = 256
 
@@ -28,7 +29,7 @@ class Pace(NamedTuple):
 class Sizer:
     """Adapts chunks to the measured time and size of items.
 
-    `pace` is that of an earlier map. It may be wrong for this one, so the first chunks are small, and no more than a
+    `pace` is that of an earlier map. It may be wrong for this one, so the first chunks are light, and no more than a
     worker's even share.
     """
 
@@ -54,10 +55,14 @@ class Sizer:
         if self.per_item is None or self._blind:
             return 1
         per_item = max(self.per_item, 1e-9)
-        most = self._largest * _GROWTH if self._measured else _FIRST
-        items = min(int(TARGET_SECONDS / per_item), most, _MOST_ITEMS)
+        # As many as begin within the time: a worker that has slept takes 0.1 ms for each message.
+        items = min(int(TARGET_SECONDS / per_item) + 1, _MOST_ITEMS)
         if heaviest := max(self._bytes_per_item, self._bytes_back):
             items = min(items, int(BYTES / heaviest))
+        if self._measured:
+            items = min(items, self._largest * _GROWTH)
+        elif self._bytes_per_item:
+            items = min(items, int(_FIRST_BYTES / self._bytes_per_item))
         if self.length is not None:
             share = (self.length - index) // (2 * workers)
             items = min(items, max(share, int(_LEAST_SECONDS / per_item)))

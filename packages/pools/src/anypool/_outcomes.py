@@ -1,0 +1,49 @@
+"""A worker's reply as outcomes: what the owner of a pool does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from anypool._chunk import Packed
+from anypool._failure import as_an_items
+from anypool._serve import ERROR, RAISED, REPLY, open_parts
+from anypool._strike import let_through
+from anypool._wire import Buffer, Message, Ref
+from anypool_serialize import loads
+
+__all__: list[str] = []
+
+
+def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
+    """A REPLY as outcomes; its values are unpickled only when asked for."""
+    seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
+    table = ERROR.iter_unpack(message.meta[REPLY.size : REPLY.size + errors * ERROR.size]) if errors else ()
+    parts, count = message.parts, message.count
+
+    def unpack() -> tuple[list[Any], dict[int, BaseException]]:
+        try:
+            values, found = _unpack_outcomes(open_parts(parts, fetch), bool(mixed))
+        except RAISED as error:
+            # Nothing can be saved.
+            let_through(error)
+            values, found = [None] * count, dict.fromkeys(range(count), error)
+        return values, {at: as_an_items(error) for at, error in found.items()}
+
+    size = sum([part.size if isinstance(part, Ref) else len(part) for part in parts])
+    return Packed(count, seconds, {at: bool(again) for at, again in table}, size, unpack)
+
+
+def _unpack_outcomes(opened: list[Buffer], mixed: bool) -> tuple[list[Any], dict[int, BaseException]]:
+    broken: dict[int, BaseException] = {}
+    try:
+        loaded = loads(opened[0], opened[1:])
+    except RAISED as error:
+        # The class of a result may be broken on this side only.
+        let_through(error)
+        from anypool import _salvage  # Hardly ever needed, and it takes the pickle module of the standard library.
+
+        values, failures, broken = _salvage.salvage_outcomes(opened[0], opened[1:], mixed)
+    else:
+        values, failures = loaded if mixed else (loaded, {})
+    return values, {at: failure.rebuild() for at, failure in failures.items()} | broken
