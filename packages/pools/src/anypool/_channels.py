@@ -30,7 +30,7 @@ __all__: list[str] = []
 _CLOSE_SECONDS = 10.0
 # Seconds before the next worker takes the slot of one that ended before it had finished anything.
 _BACK_OFF = (0.0, 0.0, 0.1, 0.2, 0.5, 1.0)
-_WITH_KEYS = ("multiprocessing", "multiprocess")
+_WITH_KEYS = tuple((name, f"{name}.managers") for name in ("multiprocessing", "multiprocess"))
 
 
 class ProcessCrew(Hearing):
@@ -165,8 +165,8 @@ class ProcessCrew(Hearing):
 
     def _introduce(self, channel: Channel) -> None:
         """Managers' proxies among the arguments need the owner's key; without that module it can have none."""
-        for name in _WITH_KEYS:
-            if name not in channel.authkeys and f"{name}.managers" in sys.modules:
+        for name, managers in _WITH_KEYS:
+            if managers in sys.modules and name not in channel.authkeys:
                 channel.authkeys.add(name)
                 key = bytes(sys.modules[f"{name}.process"].current_process().authkey)
                 self._write(channel, control(Kind.SETUP, channel.slot, authkeys={name: key.hex()}))

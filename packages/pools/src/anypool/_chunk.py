@@ -67,6 +67,7 @@ class Body:
         self.calling, self.parcel, self.digest, self.size, self.key = calling, parcel, digest, size, key
 
 
+_UNKNOWN = float("inf")
 # Seconds that a chunk's items may take before what is done goes home.
 BUDGET = 0.008
 
@@ -131,7 +132,7 @@ class Chunk:
     ) -> None:
         self.job, self.lane, self.first, self.count, self.payload = job, lane, first, count, payload
         self.skip, self.size, self.careful, self.extra = skip, size, careful, extra
-        self.expected = float("inf")
+        self.expected = _UNKNOWN
         self.losses = self.early = 0
 
     def part(self, start: int, count: int) -> Chunk:

@@ -18,7 +18,8 @@ __all__: list[str] = []
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     """A REPLY as outcomes; its values are unpickled only when asked for."""
     seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
-    table = ERROR.iter_unpack(message.meta[REPLY.size : REPLY.size + errors * ERROR.size]) if errors else ()
+    table = message.meta[REPLY.size : REPLY.size + errors * ERROR.size]
+    retryable = {at: bool(again) for at, again in ERROR.iter_unpack(table)} if errors else {}
     parts, count = message.parts, message.count
 
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
@@ -28,14 +29,15 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
             # Nothing can be saved.
             let_through(error)
             values, found = [None] * count, dict.fromkeys(range(count), error)
-        return values, {at: as_an_items(error) for at, error in found.items()}
+        return values, {at: as_an_items(error) for at, error in found.items()} if found else found
 
-    size = sum([part.size if isinstance(part, Ref) else len(part) for part in parts])
-    return Packed(count, seconds, {at: bool(again) for at, again in table}, size, unpack)
+    size = 0
+    for part in parts:
+        size += part.size if isinstance(part, Ref) else len(part)
+    return Packed(count, seconds, retryable, size, unpack)
 
 
 def _unpack_outcomes(opened: list[Buffer], mixed: bool) -> tuple[list[Any], dict[int, BaseException]]:
-    broken: dict[int, BaseException] = {}
     try:
         loaded = loads(opened[0], opened[1:])
     except RAISED as error:
@@ -44,6 +46,8 @@ def _unpack_outcomes(opened: list[Buffer], mixed: bool) -> tuple[list[Any], dict
         from anypool import _salvage  # Hardly ever needed, and it takes the pickle module of the standard library.
 
         values, failures, broken = _salvage.salvage_outcomes(opened[0], opened[1:], mixed)
-    else:
-        values, failures = loaded if mixed else (loaded, {})
-    return values, {at: failure.rebuild() for at, failure in failures.items()} | broken
+        return values, {at: failure.rebuild() for at, failure in failures.items()} | broken
+    if not mixed:
+        return loaded, {}
+    values, failures = loaded
+    return values, {at: failure.rebuild() for at, failure in failures.items()}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from anypool._helper import helper
 from anypool._shield import Section
@@ -164,7 +164,7 @@ class Result(Future[T], Generic[T]):
         if self._state in _CANCELLED:
             raise CancelledError
         if self._exception is None:
-            return cast("T", self._result)
+            return self._result  # type: ignore[return-value]
         try:
             raise self._exception
         finally:

@@ -262,9 +262,11 @@ def _refused(values: list[Any]) -> dict[int, BaseException]:
 
 def open_parts(parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> list[Buffer]:
     """A pickle and its buffers; these are writable, since arrays are made of them."""
-    first, *rest = parts
+    first = parts[0]
     head = fetch(first) if isinstance(first, Ref) else first
-    return [head, *(fetch(part) if isinstance(part, Ref) else bytearray(part) for part in rest)]
+    if len(parts) == 1:
+        return [head]
+    return [head, *(fetch(part) if isinstance(part, Ref) else bytearray(part) for part in parts[1:])]
 
 
 def _unpack_items(

@@ -28,7 +28,8 @@ class Shield:
     """
 
     def __init__(self) -> None:
-        self._depth = 0
+        # How often it was entered and not left; for `restore`.
+        self.depth = 0
         self._users: Any = None
         self._main = threading.main_thread().ident
         self.pending = False
@@ -39,21 +40,21 @@ class Shield:
             if (gate := current()) is not None:
                 gate.__enter__()
             return
-        if self._depth == 0:
+        if self.depth == 0:
             self.pending = False
             users = _get_handler(_SIGINT)
             if callable(users):
                 self._users = users
                 _set_handler(_SIGINT, self._note)
-        self._depth += 1
+        self.depth += 1
 
     def __exit__(self, *_: object) -> None:
         if threading.get_ident() != self._main:
             if (gate := current()) is not None:
                 gate.__exit__()
             return
-        self._depth -= 1
-        if self._depth == 0:
+        self.depth -= 1
+        if self.depth == 0:
             self._leave()
 
     def _leave(self) -> None:
@@ -65,15 +66,10 @@ class Shield:
                 self.pending = False
                 users(_SIGINT, None)
 
-    @property
-    def depth(self) -> int:
-        """How often it was entered and not left; for `restore`."""
-        return self._depth
-
     def restore(self, depth: int) -> None:
         """Be entered so often again, after an exception that may have struck while it was entered or left."""
         if threading.get_ident() == self._main:
-            self._depth = depth
+            self.depth = depth
             if depth == 0:
                 self._leave()
 

@@ -23,6 +23,9 @@ _HEAD = Struct("<2sBBHHQIIIHHIQ32s")
 _REF = Struct("<IIQQB")
 _LENGTH = Struct("<Q")
 _BY_REF = 1 << 63
+_HEAD_SIZE = _HEAD.size
+# Nearly all messages have so few parts; to look up a format takes longer than to use it.
+_TABLES = [Struct(f"<{parts}Q") for parts in range(4)]
 _MAX_PARTS = 4096
 # So many buffers of one pickle may be parts of a message; beyond it they are part of the pickle.
 MOST_BUFFERS = 1000
@@ -198,7 +201,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._wanted = _HEAD.size
+        self._wanted = _HEAD_SIZE
 
     def feed(self, data: Buffer) -> list[Message]:
         """Take the next bytes; return the messages they complete. Raises `WireError` on anything else."""
@@ -207,11 +210,13 @@ class Decoder:
             if len(self._held) < self._wanted:
                 return []
             data, self._held = self._held, bytearray()
-        view = memoryview(data).toreadonly()
+        view = memoryview(data)
+        if not view.readonly:
+            view = view.toreadonly()
         messages = []
         start, end = 0, len(view)
-        self._wanted = _HEAD.size
-        while end - start >= _HEAD.size:
+        self._wanted = _HEAD_SIZE
+        while end - start >= _HEAD_SIZE:
             head = _HEAD.unpack_from(view, start)
             size = _size(head)
             if start + size > end:
@@ -225,35 +230,40 @@ class Decoder:
 
 
 def _size(head: tuple[Any, ...]) -> int:
-    magic, version, parts, meta, total = head[0], head[1], head[10], head[11], head[12]
+    magic, version, _, _, _, _, _, _, _, _, parts, meta, total, _ = head
     if magic != _MAGIC or version != VERSION:
         raise WireError(f"expected an anypool message, version {VERSION}, got {_HEAD.pack(*head)[:32]!r}")
     if parts > _MAX_PARTS or meta > _MAX_META or meta > total:
         raise WireError(f"a message claims {parts} parts and {meta} bytes of metadata")
-    return int(_HEAD.size + parts * _LENGTH.size + total)
+    return _HEAD_SIZE + parts * _LENGTH.size + total  # type: ignore[no-any-return]
 
 
 def _decode(view: memoryview, start: int, head: tuple[Any, ...]) -> Message:
     _, _, kind, flags, slot, seq, map_, chunk, count, attempt, parts, meta, total, digest = head
-    table = start + _HEAD.size
+    table = start + _HEAD_SIZE
     at = table + parts * _LENGTH.size
     end = at + total
     metadata = view[at : at + meta]
     at += meta
     decoded: list[Buffer | Ref] = []
-    for index in range(parts):
-        (length,) = _LENGTH.unpack_from(view, table + index * _LENGTH.size)
-        if length & _BY_REF:
-            length &= _BY_REF - 1
-            if length != _REF.size or at + length > end:
-                raise WireError(f"a reference has {_REF.size} bytes, got {length}")
-            pid, fd, offset, size, sealed = _REF.unpack_from(view, at)
-            decoded.append(Ref(pid, fd, offset, size, bool(sealed)))
-        else:
-            if at + length > end:
-                raise WireError("the parts of a message are longer than the message")
+    lengths = _TABLES[parts] if parts < len(_TABLES) else Struct(f"<{parts}Q")
+    for length in lengths.unpack_from(view, table):
+        if at + length <= end:
             decoded.append(view[at : at + length])
-        at += length
+            at += length
+        else:
+            decoded.append(_ref(view, at, end, length))
+            at += _REF.size
     if at != end:
         raise WireError(f"a message is {end - at} bytes longer than its parts")
     return Message(kind, flags, slot, seq, map_, chunk, count, attempt, digest, metadata, decoded)
+
+
+def _ref(view: memoryview, at: int, end: int, length: int) -> Ref:
+    """The reference at `at`: what has the top bit in its length is longer than any message."""
+    if not length & _BY_REF:
+        raise WireError("the parts of a message are longer than the message")
+    if length != _REF.size | _BY_REF or at + _REF.size > end:
+        raise WireError(f"a reference has {_REF.size} bytes, got {length & (_BY_REF - 1)}")
+    pid, fd, offset, size, sealed = _REF.unpack_from(view, at)
+    return Ref(pid, fd, offset, size, bool(sealed))
