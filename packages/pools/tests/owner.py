@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from anypool._agents import Control, open_control
+from anypool._agents import open_control
+from anypool._control import Control
 from anypool._wire import Kind, Message, control
 
 LIMIT = 10.0

@@ -23,8 +23,9 @@ from owner import (  # type: ignore[import-not-found]
     wait_until,
 )
 
-from anypool import _agents, _hearing, get_pool
-from anypool._agents import AgentLost, open_control
+from anypool import _agents, _control, _hearing, get_pool
+from anypool._agents import open_control
+from anypool._control import AgentLost
 from anypool._errors import LauncherUnavailable
 from anypool._wire import Kind
 
@@ -195,7 +196,7 @@ def test_an_agent_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
     silent.write_text("#!/bin/sh\nexec sleep 600\n")
     silent.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(silent))
-    monkeypatch.setattr(_agents, "START_LIMIT", 0.3)
+    monkeypatch.setattr(_control, "START_LIMIT", 0.3)
     monkeypatch.setattr(_agents, "_END_LIMIT", 0.3)
     owner = Owner(entry="silent")
     with pytest.raises(LauncherUnavailable, match="gave no answer"):
@@ -204,7 +205,7 @@ def test_an_agent_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_pool_whose_agent_does_nothing_says_so_or_gets_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (_agents, _hearing):
+    for module in (_control, _hearing):
         monkeypatch.setattr(module, "START_LIMIT", 0.5)
     monkeypatch.setattr(_agents, "_END_LIMIT", 0.3)
     with get_pool("process:1") as first:
@@ -223,7 +224,7 @@ def test_a_pool_whose_agent_never_starts_is_launcher_unavailable(
     silent = tmp_path / "python"
     silent.write_text("#!/bin/sh\nexec sleep 600\n")
     silent.chmod(0o755)
-    for module in (_agents, _hearing):
+    for module in (_control, _hearing):
         monkeypatch.setattr(module, "START_LIMIT", 0.3)
     monkeypatch.setattr(_agents, "_END_LIMIT", 0.3)
     monkeypatch.setattr(sys, "executable", str(silent))

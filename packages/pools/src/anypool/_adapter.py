@@ -44,6 +44,7 @@ class ExecutorCrew:
     reports_items = False
     greets = False
     keeps_context = False
+    inline = 0
 
     def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
         self._kind = kind

@@ -12,8 +12,8 @@ import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_CMSG_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from anypool import _linux
-from anypool._agents import close_all
 from anypool._birth import MARK, SIGNALS, Birth, Born, keep_only
+from anypool._linux import close_all
 from anypool._loop import Loop
 from anypool._session import Session, Worker, received_descriptors
 

@@ -2,59 +2,35 @@
 
 from __future__ import annotations
 
-import array
-import errno
 import os
-import select
 import threading
-import time
 import weakref
 
 # The C module: `socket` itself takes 2 ms to import, on the way to the first result.
-from _socket import (
-    AF_UNIX,
-    MSG_NOSIGNAL,
-    SCM_RIGHTS,
-    SOCK_SEQPACKET,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    socket,
-    socketpair,
-)
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from _socket import AF_UNIX, SOCK_SEQPACKET, SOCK_STREAM, socket, socketpair
+from collections.abc import Mapping
 
 from anypool import _linux
+from anypool._control import ENDED, START_LIMIT, AgentLost, Control, send_fds
+from anypool._linux import readable
 from anypool._start import spawn
-from anypool._wire import Decoder, Message, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from typing import NoReturn
 else:
     import _signal as signal
 
 __all__: list[str] = []
 
-# Seconds within which an agent has to answer.
-START_LIMIT = 30.0
 _END_LIMIT = 5.0
-_READ = 256 << 10
-_ENDED = "ended"
 # An agent that is killed before it can be spoken to is started again so often.
 _MOST_STARTS = 3
 _ENTRY = "anypool._worker"
 _EXEC_NAMES = ("PYTHON", "LD_", "MALLOC_", "GLIBC_TUNABLES")
-# Wait and try again; ETOOMANYREFS: the agent has not taken the descriptors that are under way.
-_FULL = (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
 
 # What acts when a process starts: pools that differ in it can't share an agent.
 _Key = frozenset[tuple[str, str]]
-
-
-class AgentLost(Exception):
-    """The agent has ended, and its workers with it; a new `open_control` starts another."""
 
 
 def _key_of(env: Mapping[str, str]) -> _Key:
@@ -89,11 +65,15 @@ class _Agent:
 
     def failure(self, why: str) -> Exception:
         """What to raise for an agent that is of no use: if it never answered, none will, unless somebody killed it."""
+        with _lock:
+            return self._failure(why)
+
+    def _failure(self, why: str) -> Exception:
         self.dead = True
         if self.heard or self._killed:
             return AgentLost(why)
         status = self.end()
-        if why == _ENDED and status is not None and os.WIFSIGNALED(status):
+        if why == ENDED and status is not None and os.WIFSIGNALED(status):
             self._killed = True
             return AgentLost(why)
         shown = os.pread(self._errors, 1 << 16, 0) if self._errors >= 0 else b""
@@ -107,6 +87,17 @@ class _Agent:
             self.heard = True
             os.close(self._errors)
             self._errors = -1
+
+    def leave(self) -> None:
+        """One control less uses it; with the last one it ends and is reaped."""
+        with _lock:
+            self.users -= 1
+            if self.users:
+                return
+            for key in [key for key, known in _agents.items() if known is self]:
+                del _agents[key]
+        self.end()
+        self.abandon()
 
     def end(self) -> int | None:
         """Let the agent end and reap it; its wait status unless somebody else took it."""
@@ -147,13 +138,6 @@ def _unavailable(reason: str) -> Exception:
     return LauncherUnavailable(f"launcher 'process' can't run here: {reason}")
 
 
-def readable(fd: int, seconds: float) -> bool:
-    """Whether it can be read, or has hung up, within so many seconds."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
-
-
 _lock = threading.RLock()
 _agents: dict[tuple[_Key, str], _Agent] = {}
 _controls: weakref.WeakSet[Control] = weakref.WeakSet()
@@ -187,11 +171,11 @@ def open_control(env: Mapping[str, str] | None = None, entry: str = _ENTRY) -> C
     key = _key_of(env)
     with _lock:
         if _door is not None and key == _door_key:
-            return Control(_knock(_door), None)
+            return _control(_door, None)
         agent = _agents.get((key, entry))
         if agent is not None and not agent.dead:
             try:
-                return Control(_knock(agent.door), agent)
+                return _control(agent.door, agent)
             except ConnectionError:
                 agent.dead = True
         for _ in range(_MOST_STARTS):
@@ -205,9 +189,9 @@ def open_control(env: Mapping[str, str] | None = None, entry: str = _ENTRY) -> C
 def _started(env: Mapping[str, str], key: _Key, entry: str) -> Control:
     agent = _agents[key, entry] = _Agent(env, entry)
     try:
-        return Control(_knock(agent.door), agent)
+        return _control(agent.door, agent)
     except ConnectionError as error:
-        failure = agent.failure(_ENDED)
+        failure = agent.failure(ENDED)
         agent.abandon()
         raise failure from error
     except BaseException:
@@ -215,6 +199,14 @@ def _started(env: Mapping[str, str], key: _Key, entry: str) -> Control:
         agent.end()
         agent.abandon()
         raise
+
+
+def _control(door: socket, agent: _Agent | None) -> Control:
+    control = Control(_knock(door), agent)
+    if agent is not None:
+        agent.users += 1
+    _controls.add(control)
+    return control
 
 
 class Ahead:
@@ -246,7 +238,7 @@ def _knock(door: socket) -> socket:
         me = _linux.open_process(os.getpid())
         ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         try:
-            _send(door, b"O", [theirs.fileno(), me])
+            send_fds(door, b"O", [theirs.fileno(), me])
         except OSError:
             ours.close()
             raise
@@ -261,124 +253,6 @@ def _knock(door: socket) -> socket:
             os.close(me)
     ours.setblocking(False)
     return ours
-
-
-def _send(sock: socket, data: bytes | memoryview, fds: Sequence[int]) -> int:
-    rights = [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds))] if fds else []
-    return sock.sendmsg([data], rights, MSG_NOSIGNAL)
-
-
-class Control:
-    """One owner's line to its agent; never blocks. Not thread-safe: its pool's lock guards it."""
-
-    def __init__(self, sock: socket, agent: _Agent | None) -> None:
-        self._socket, self._agent = sock, agent
-        self._decoder = Decoder()
-        self._queue: deque[tuple[memoryview, list[int]]] = deque()
-        self._deadline = time.monotonic() + START_LIMIT
-        self._heard = self._torn = False
-        if agent is not None:
-            agent.users += 1
-        _controls.add(self)
-
-    def fileno(self) -> int:
-        """The descriptor to wait on; -1 when closed."""
-        return self._socket.fileno()
-
-    @property
-    def pending(self) -> bool:
-        """Whether something waits for the socket to be writable; then call `flush`."""
-        return bool(self._queue)
-
-    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send, or queue what doesn't fit. `fds` go over to the agent: they are closed here once sent."""
-        self._queue.append((memoryview(b"".join(encode(message))), list(fds)))
-        self.flush()
-
-    def flush(self) -> bool:
-        """Send what can be sent; whether all has been. A lost agent shows in `receive`, not here."""
-        while self._queue:
-            data, fds = self._queue[0]
-            self._torn = True
-            try:
-                sent = _send(self._socket, data, fds)
-            except OSError as error:
-                self._torn = False
-                if error.errno not in _FULL:
-                    self._drop_queue()
-                return not self._queue
-            self._queue[0] = (data[sent:], [])
-            if sent == len(data):
-                self._queue.popleft()
-            self._torn = False
-            close_all(fds)
-        return True
-
-    def receive(self) -> list[Message]:
-        """The messages that have come; `AgentLost` or `LauncherUnavailable` when none ever will."""
-        if self._torn:
-            # An exception out of a signal handler left it unknown what has been sent or received.
-            raise AgentLost("an interrupt tore a message")
-        self._torn = True
-        try:
-            data = self._socket.recv(_READ)
-        except BlockingIOError:
-            self._torn = False
-            if not self._heard and time.monotonic() > self._deadline:
-                self.expire()
-            return []
-        except OSError:
-            data = b""
-        if not data:
-            self._torn = False
-            self.expire(_ENDED)
-        messages = self._decoder.feed(data)
-        self._torn = False
-        if not self._heard:
-            self._heard = True
-            if self._agent is not None:
-                self._agent.answered()
-        return messages
-
-    def expire(self, why: str = f"gave no answer within {START_LIMIT:.0f} s") -> NoReturn:
-        """Raise `AgentLost`, or `LauncherUnavailable` if the agent has never answered."""
-        if self._agent is None:
-            raise AgentLost(why)
-        with _lock:
-            raise self._agent.failure(why)
-
-    def close(self) -> None:
-        """Close the line, which ends the workers; the agent of the last line ends too and is reaped."""
-        if self._socket.fileno() < 0:
-            return
-        self._drop_queue()
-        self._socket.close()
-        agent = self._agent
-        if agent is None:
-            return
-        with _lock:
-            agent.users -= 1
-            if agent.users:
-                return
-            for key in [key for key, known in _agents.items() if known is agent]:
-                del _agents[key]
-        agent.end()
-        agent.abandon()
-
-    def _drop_queue(self) -> None:
-        while self._queue:
-            close_all(self._queue.popleft()[1])
-
-    def abandon(self) -> None:
-        """Close the descriptors and nothing else."""
-        self._drop_queue()
-        self._socket.close()
-
-
-def close_all(fds: Iterable[int]) -> None:
-    """Close descriptors that nobody will use."""
-    for fd in fds:
-        os.close(fd)
 
 
 def _forget_in_fork() -> None:

@@ -116,6 +116,10 @@ class Crew(Protocol):
     greets: bool
     keeps_context: bool
 
+    @property
+    def inline(self) -> int:
+        """Large buffers that found no place in shared memory, so far."""
+
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
         """Start the workers; return the slots."""
 

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
-from anypool._agents import START_LIMIT, AgentLost, readable
 from anypool._buffers import Buffers
 from anypool._channel import Channel
+from anypool._control import START_LIMIT, AgentLost
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._line import Line, Setting, cause_of
+from anypool._linux import readable
 from anypool._outcomes import unpack_reply
 from anypool._segments import SegmentLost
 from anypool._slot import Cause

@@ -13,8 +13,9 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from anypool import _linux
-from anypool._agents import AgentLost, open_control
+from anypool._agents import open_control
 from anypool._channel import Channel
+from anypool._control import AgentLost
 from anypool._errors import LauncherUnavailable
 from anypool._wire import IN_BAND, Kind, Message, Ref, control
 from anypool_serialize import Unserializable, dumps

@@ -6,8 +6,9 @@ import errno
 import fcntl
 import mmap
 import os
+import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 __all__: list[str] = []
 
@@ -204,3 +205,16 @@ def private_copy(data: memoryview) -> memoryview:
     copy = memoryview(private)
     copy[:] = data
     return copy
+
+
+def readable(fd: int, seconds: float) -> bool:
+    """Whether it can be read, or has hung up, within so many seconds."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def close_all(fds: Iterable[int]) -> None:
+    """Close descriptors that nobody will use."""
+    for fd in fds:
+        os.close(fd)

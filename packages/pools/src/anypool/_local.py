@@ -64,6 +64,7 @@ class SerialCrew(_Local):
     reports_items = False
     greets = False
     keeps_context = False
+    inline = 0
 
     def __init__(self) -> None:
         self._waiting: deque[Flight] = deque()
@@ -235,6 +236,7 @@ class ThreadCrew(_Local):
     reports_items = True
     greets = False
     keeps_context = True
+    inline = 0
 
     def __init__(self, workers: int, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
         self._workers = workers

@@ -212,7 +212,7 @@ class Pool(Maps, SingleCalls):
             "busy": busy + (doer.busy if doer else 0.0),
             "in_flight": engine.desk.in_flight if engine else 0,
             "waiting": engine.calls.unsettled if engine else 0,
-            "inline": getattr(engine.crew, "inline", 0) if engine else 0,
+            "inline": engine.crew.inline if engine else 0,
         }
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from anypool import _linux
-from anypool._agents import close_all
+from anypool._linux import close_all
 from anypool._loop import READ, WRITE, Loop
 from anypool._wire import OPTIONAL, Buffer, Decoder, Kind, Message, WireError, control, encode
 
