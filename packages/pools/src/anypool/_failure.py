@@ -13,6 +13,8 @@ __all__: list[str] = []
 
 # Modules whose frames a reader of the traceback does not want.
 _OURS = ("anypool._serve", "anypool._seeding")
+# What user code may raise where we call it in passing; a KeyboardInterrupt there is the user's.
+RAISED = (Exception, SystemExit, GeneratorExit)
 _LEAVING = (SystemExit, GeneratorExit, KeyboardInterrupt)
 STOPPED = "the task raised StopIteration, as next() does when nothing is left; give next() a default, or catch it"
 

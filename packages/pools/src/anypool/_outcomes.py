@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from anypool._chunk import Packed
-from anypool._failure import as_an_items
-from anypool._serve import ERROR, RAISED, REPLY, open_parts
+from anypool._failure import RAISED, as_an_items
+from anypool._serve import ERROR, REPLY, open_parts
 from anypool._strike import let_through
 from anypool._wire import Buffer, Message, Ref
 from anypool_serialize import loads

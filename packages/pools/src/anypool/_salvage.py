@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, NoReturn
 
-from anypool._serve import RAISED
+from anypool._failure import RAISED
 
 __all__: list[str] = []
 

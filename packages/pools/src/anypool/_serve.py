@@ -12,7 +12,7 @@ from struct import Struct
 from time import perf_counter
 
 from anypool._chunk import Calling, Direct, Mode
-from anypool._failure import STOPPED, as_an_items, describe
+from anypool._failure import RAISED, STOPPED, as_an_items, describe
 from anypool._segments import SegmentLost
 from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
 from anypool_serialize import dumps, loads
@@ -31,8 +31,6 @@ ERROR = Struct("<IB")
 # A step of items between two looks at the clock; bounds what one slow stretch can hold back, costs 5 ns an item.
 _LONGEST_STEP = 64
 _MOST_BODIES = 256
-# What user code may raise where we call it in passing; a KeyboardInterrupt there is the user's.
-RAISED = (Exception, SystemExit, GeneratorExit)
 # Immutable, and pickled without running any code.
 PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 _MOST_BODY_BYTES = 64 << 20
