@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,6 +181,25 @@ def test_a_result_that_cannot_be_sent_is_that_items_error(pool: Pool) -> None:
     assert isinstance(outcomes[1], Unserializable)
     with pytest.raises(Unserializable):
         pool.pipe(iter_of, 1)
+
+
+@pytest.mark.parametrize("launcher", ["process:1", "multiprocess:1"])
+def test_a_result_that_no_memory_is_left_to_send_is_that_items_error(launcher: str) -> None:
+    def large(number: int) -> bytes:
+        if not number:
+            return b""
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20), resource.RLIM_INFINITY))
+        return bytes(70 << 20)
+
+    with get_pool(launcher) as pool:
+        outcomes: list[Any] = list(pool.map(large, [0, 1, 0], chunksize=3, on_error="return"))
+        assert [outcomes[0], outcomes[2]] == [b"", b""]
+        assert isinstance(outcomes[1], MemoryError)
+        with pytest.raises(MemoryError):
+            pool.pipe(large, 1)
 
 
 @OTHER_PROCESSES

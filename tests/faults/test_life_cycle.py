@@ -125,6 +125,23 @@ def test_at_interpreter_exit_asynchronous_work_finishes(launcher: str, run_scrip
 
 
 @pytest.mark.parametrize("launcher", ASYNCHRONOUS)
+def test_at_interpreter_exit_work_finishes_whose_pool_nobody_has_kept(launcher: str, run_script) -> None:
+    text = """
+        import os, sys, time
+        from anypool import get_pool
+        def say(path, number):
+            time.sleep(0.1)
+            with open(path, "a") as file:
+                file.write(f"{number}\\n")
+        kept = get_pool(sys.argv[1]).amap(say, ["out.txt"] * 5, range(5))
+        call = get_pool(sys.argv[1]).submit(say, "out.txt", 5)
+        print(os.getcwd())
+    """
+    folder = Path(run_script(text, launcher).strip())
+    assert sorted(map(int, (folder / "out.txt").read_text().split())) == list(range(6))
+
+
+@pytest.mark.parametrize("launcher", ASYNCHRONOUS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_cuts_the_wait_at_exit_short(launcher: str, number: int, start_script, wait_until, within) -> None:
     script = start_script(

@@ -85,6 +85,7 @@ def test_classes_show_the_name_they_are_imported_by(name):
 def test_a_pool_as_an_executor_is_a_standard_one(launcher):
     with get_pool(launcher).as_executor() as executor:
         assert isinstance(executor, Executor)
+        assert getattr(executor, "_max_workers") >= 1
         futures = [executor.submit(pow, i, 2) for i in range(10)]
         assert wait(futures, LIMIT).not_done == set()
         assert sorted(future.result() for future in as_completed(futures)) == [i * i for i in range(10)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anypool._sizing import BYTES, TARGET_SECONDS, Pace, Paces, Sizer
+from anypool._sizing import BYTES, TARGET_SECONDS, BulkSizer, Pace, Paces, Sizer
 
 lengths = st.none() | st.integers(0, 10_000)
 workers = st.integers(1, 64)
@@ -24,19 +24,22 @@ def test_a_fixed_size_is_kept(fixed: int, length: int | None, workers: int) -> N
     assert sizer.size(0, workers) == fixed
 
 
-@given(seconds, workers)
-def test_the_items_of_a_chunk_begin_within_the_target_time(per_item: float, workers: int) -> None:
-    sizer = Sizer(None, None)
+@given(seconds, workers, st.sampled_from([Sizer, BulkSizer]))
+def test_the_items_of_a_chunk_take_the_target_time_or_of_a_map_begin_in_it(
+    per_item: float, workers: int, kind: type[Sizer]
+) -> None:
+    sizer = kind(None, None)
     for _ in range(50):
         items = sizer.size(0, workers)
         sizer.ran(items, items * per_item, items)
-    assert (items - 1) * per_item <= TARGET_SECONDS * 1.001
+    more = items - 1 if kind is BulkSizer else items
+    assert items == 1 or more * per_item <= TARGET_SECONDS * 1.001
     assert items <= BYTES
 
 
 @given(seconds, st.integers(1, 10_000), workers)
 def test_what_an_earlier_map_took_never_costs_a_worker_its_share(pace: float, length: int, workers: int) -> None:
-    assert Sizer(None, length, Pace(pace)).size(0, workers) <= -(-length // workers)
+    assert BulkSizer(None, length, Pace(pace)).size(0, workers) <= -(-length // workers)
 
 
 @given(seconds, seconds, lengths, workers)
@@ -52,7 +55,8 @@ def test_what_an_earlier_map_took_is_forgotten_once_this_one_is_measured(
 
 @given(st.integers(1, 1000), workers)
 def test_chunks_of_a_remembered_pace_are_light_until_it_is_confirmed(size: int, workers: int) -> None:
-    sizer = Sizer(None, 10_000_000, Pace(1e-9, size, 1))
+    assert Sizer(None, 10_000_000, Pace(1e-9, size, 1)).size(0, workers) <= 64
+    sizer = BulkSizer(None, 10_000_000, Pace(1e-9, size, 1))
     assert sizer.size(0, workers) * size <= 32 << 10
     sizer.ran(1000, 1e-6, 1000)
     assert sizer.size(1000, workers) * size > 32 << 10

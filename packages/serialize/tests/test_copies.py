@@ -3,12 +3,15 @@
 import collections
 import datetime as dt
 import functools
+import gc
 import io
 import logging
 import queue
 import sys
+import tempfile
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,3 +161,18 @@ def test_sys_stdout_of_this_moment_is_found_by_identity(monkeypatch):
     replaced = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr(sys, "stdout", replaced)
     assert copy(replaced) is replaced
+
+
+def test_a_copy_of_a_temporary_file_leaves_the_file_to_its_owner(tmp_path):
+    with tempfile.NamedTemporaryFile("w+", dir=tmp_path) as file:
+        file.write("text")
+        file.flush()
+        write = file.write
+        with pytest.warns(CopiedState):
+            twin, other = copy((file, write))
+        assert twin.name == file.name
+        twin.close()
+        del twin, other
+        gc.collect()
+        assert Path(file.name).read_text() == "text"
+    assert not Path(file.name).exists()

@@ -72,3 +72,11 @@ def test_who_shares_a_culprit_is_not_blamed_for_it(broken):
     assert "['second']: list, does not serialize\n" in text
     assert text.count("does not serialize: see obj['first'][0]\n") + text.endswith("see obj['first'][0]") == 2
     assert text.count("cannot pickle 'socket' object") == 1
+
+
+def test_the_culprit_is_found_however_many_parts_there_are():
+    told = explain([{} for _ in range(5000)] + [(n for n in "")])
+    assert [part.path for part in told.parts if not part.ok] == ["obj[5000]"]
+    assert told.parts[0].reason.startswith("cannot pickle 'generator' object")
+    assert not told.reason
+    assert str(told).splitlines()[-1].endswith(" of them not looked at")

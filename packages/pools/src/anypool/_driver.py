@@ -112,6 +112,10 @@ class Driver(ABC):
         """Apply what happened, and send what there is room for; the lock is held."""
 
     @abstractmethod
+    def drain(self) -> None:
+        """Wait until everything started asynchronously is done."""
+
+    @abstractmethod
     def close(self) -> None:
         """End the workers, and what still waits for them with `broken`."""
 
@@ -308,6 +312,12 @@ def _sleep(ticket: threading.Lock, seconds: float) -> None:
 
 # Here nothing is under way.
 _HARMLESS = frozenset(call.__code__ for call in (_sleep, Watch.wait, Input._fill, Shield.__exit__, Shield._leave))  # noqa: SLF001
+
+
+def at_work() -> list[Driver]:
+    """All that have workers of this process."""
+    found = [known() for known in list(_drivers.values())]
+    return [driver for driver in found if driver is not None and not driver.over]
 
 
 def _after_fork() -> None:

@@ -23,6 +23,8 @@ class Pool(Protocol):
 
     def submit(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]: ...
 
+    def __len__(self) -> int: ...
+
     def close(self) -> None: ...
 
     def join(self) -> None: ...
@@ -35,6 +37,11 @@ class PoolExecutor(Executor):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    @property
+    def _max_workers(self) -> int:
+        """What dask and others ask of any executor, though it is the standard library's own."""
+        return len(self._pool)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The pool's `submit`; `RuntimeError` after shutdown, as the standard says."""

@@ -177,5 +177,5 @@ def _classes(value: Any) -> tuple[type[BaseException], ...]:
         raise TypeError(f"retry_on holds exception classes, got {value!r}") from None
     for entry in classes:
         if not (isinstance(entry, type) and issubclass(entry, BaseException)):
-            raise TypeError(f"retry_on holds exception classes, got {entry!r}")
+            raise TypeError(f"retry_on holds exception classes, got {value!r}")
     return classes

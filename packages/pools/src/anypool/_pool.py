@@ -89,7 +89,8 @@ class Pool(Maps, SingleCalls):
     def join(self) -> None:
         """After `close`: wait until everything started asynchronously is done, then end the workers.
 
-        Raises `ValueError` on an open pool. Of an `imap` that is still being read, what is finished can be taken.
+        Raises `ValueError` on an open pool. Of an `imap` that is still being read, what is finished can be taken; a
+        `map` that another thread waits for raises `PoolClosed` there, unless it ends within a second.
         """
         if self._state == "open":
             raise ValueError("join() waits for a pool that is closed; call close() first")

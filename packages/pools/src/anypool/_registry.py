@@ -27,6 +27,14 @@ _LOOK_SECONDS = 2.0
 _MOST_GUESTS = 8
 
 
+class Working(Protocol):
+    """What an engine shows."""
+
+    def drain(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Known(Protocol):
     """What a pool shows to its registry; `_on_executor`: it needs one of the standard library's to work."""
 
@@ -34,6 +42,8 @@ class Known(Protocol):
 
     @property
     def _awake(self) -> bool: ...
+
+    def _live(self) -> Working | None: ...
 
     def close(self) -> None: ...
 
@@ -99,10 +109,22 @@ def finish(executors_only: bool = False) -> None:
             pool.close()
             with contextlib.suppress(ValueError):
                 pool.join()
+        for engine in _orphans():
+            engine.drain()
+            engine.close()
     except BaseException:
         for pool in left:
             pool.terminate()
+        for engine in _orphans():
+            engine.close()
         raise
+
+
+def _orphans() -> list[Working]:
+    """What works for results that outlive their pools; `_driver` is there if any pool has ever worked."""
+    driver = sys.modules.get("anypool._driver")
+    owned = [pool._live() for pool in list(pools.values())]
+    return [engine for engine in driver.at_work() if engine not in owned] if driver is not None else []
 
 
 class _Exit:

@@ -28,8 +28,10 @@ RUN = Struct("<BBBxHIdH")
 # seconds, number of errors, whether the payload holds exceptions
 REPLY = Struct("<dIBxH")
 ERROR = Struct("<IB")
-# A step of items between two looks at the clock; bounds what one slow stretch can hold back, costs 5 ns an item.
+# A step of items between two looks at the clock, bounds what one slow stretch can hold back: so many items of one that
+# lasts less than so many seconds are enough for the look to cost a tenth.
 _LONGEST_STEP = 64
+_SHORT_STEP = 5e-6
 _MOST_BODIES = 256
 # Immutable, and pickled without running any code.
 PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
@@ -84,7 +86,8 @@ def run(
     """
     values: list[Any] = []
     errors: dict[int, BaseException] = {}
-    deadline = perf_counter() + budget
+    now = perf_counter()
+    deadline = now + budget
     step = 1
     while (done := len(values)) < count:
         asked = min(step, count - done)
@@ -99,9 +102,10 @@ def run(
             values.append(None)
             if stop:
                 break
-        if perf_counter() >= deadline:
+        before, now = now, perf_counter()
+        if now >= deadline:
             break
-        if step < _LONGEST_STEP:
+        if step < _LONGEST_STEP and now - before < _SHORT_STEP:
             step *= 2
     return values, errors
 
@@ -214,9 +218,8 @@ class Server:
         seconds: float,
         retry_on: tuple[type[BaseException], ...] = (),
     ) -> Message:
-        if not errors and len(values) <= _FEW and PLAIN.issuperset(map(type, values)):
-            # After a sleep, when no cache holds it, the general pickler takes 40 us.
-            return _replied(message, len(values), REPLY.pack(seconds, 0, False, 0), [pickled(values, 5)])
+        if not errors and (plain := _plain(values)) is not None:
+            return _replied(message, len(values), REPLY.pack(seconds, 0, False, 0), [plain])
         retryable = {at: isinstance(error, retry_on) for at, error in errors.items()}
         failures = {at: describe(error) for at, error in errors.items()}
         try:
@@ -233,6 +236,19 @@ class Server:
         table = b"".join(ERROR.pack(at, again) for at, again in retryable.items())
         meta = REPLY.pack(seconds, len(retryable), bool(failures), 0) + table
         return _replied(message, len(values), meta, [header, *(buffer.raw() for buffer in buffers)])
+
+
+def _plain(values: list[Any]) -> bytes | None:
+    """The pickle of a few values that run no code; after a sleep the general pickler takes 40 us, as no cache has it.
+
+    None if they are others, or one can't be pickled after all: for want of memory, or by a signal's handler.
+    """
+    if len(values) > _FEW or not PLAIN.issuperset(map(type, values)):
+        return None
+    try:
+        return pickled(values, 5)
+    except RAISED:
+        return None
 
 
 def _replied(message: Message, count: int, meta: Buffer, parts: list[Buffer | Ref]) -> Message:

@@ -10,6 +10,7 @@ __all__: list[str] = []
 TARGET_SECONDS = 0.002
 # Below this the round trip shows, so the shrinking tail of a map of known length stops here.
 _LEAST_SECONDS = 0.0006
+_FIRST = 64
 _GROWTH = 256
 BYTES = 256 << 10
 # Chunks that were cut by an earlier map's pace may have to be cut again, and each piece takes the whole along.
@@ -33,6 +34,9 @@ class Sizer:
     worker's even share.
     """
 
+    _first = _FIRST
+    _over = 0
+
     def __init__(self, fixed: int | None, length: int | None, pace: Pace | None = None) -> None:
         self.fixed = fixed
         self.length = length
@@ -55,14 +59,15 @@ class Sizer:
         if self.per_item is None or self._blind:
             return 1
         per_item = max(self.per_item, 1e-9)
-        # As many as begin within the time: a worker that has slept takes 0.1 ms for each message.
-        items = min(int(TARGET_SECONDS / per_item) + 1, _MOST_ITEMS)
+        items = min(int(TARGET_SECONDS / per_item) + self._over, _MOST_ITEMS)
         if heaviest := max(self._bytes_per_item, self._bytes_back):
             items = min(items, int(BYTES / heaviest))
         if self._measured:
             items = min(items, self._largest * _GROWTH)
-        elif self._bytes_per_item:
-            items = min(items, int(_FIRST_BYTES / self._bytes_per_item))
+        else:
+            items = min(items, self._first)
+            if self._bytes_per_item:
+                items = min(items, int(_FIRST_BYTES / self._bytes_per_item))
         if self.length is not None:
             share = (self.length - index) // (2 * workers)
             items = min(items, max(share, int(_LEAST_SECONDS / per_item)))
@@ -98,6 +103,16 @@ class Sizer:
         if self.fixed is None and self._blind:
             return max(1, min(index, 4096))
         return self.size(index, workers)
+
+
+class BulkSizer(Sizer):
+    """For a map that keeps all results and returns the last: nobody waits for the first, nor do they take room ahead.
+
+    Chunks have what begins within the time, since a worker that has slept takes 0.1 ms for each message.
+    """
+
+    _first = _MOST_ITEMS
+    _over = 1
 
 
 class Paces:

@@ -15,7 +15,7 @@ from anypool._input import Input, Numbered
 from anypool._iterate import Batches, Items
 from anypool._options import Options
 from anypool._result import Result, begin, settle
-from anypool._sizing import Sizer
+from anypool._sizing import BulkSizer, Sizer
 from anypool._stream import Stream
 from anypool._strike import let_through
 
@@ -77,10 +77,11 @@ def _stream(
         retry_late=options.retry_late,
         context=contextvars.copy_context() if crew.keeps_context else None,
     )
+    sizer = Sizer if options.lazy else BulkSizer
     return Stream(
         job,
         source,
-        Sizer(fixed, length, engine.paces.of(body.key)),
+        sizer(fixed, length, engine.paces.of(body.key)),
         crew.pack,
         ordered=ordered,
         halt=options.halt,

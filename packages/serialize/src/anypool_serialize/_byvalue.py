@@ -259,6 +259,11 @@ def reduce_lru_cache(pickler: MessagePickler, obj: Any) -> Reduction:
     return _rebuild.lru_cache, (obj.__wrapped__, settings["maxsize"], settings["typed"]), state or None
 
 
+def reduce_temporary_file(pickler: MessagePickler, obj: Any) -> Reduction:
+    # A copy that deleted the file when it is dropped would take it from its owner.
+    return type(obj), (obj.file, obj.name, False)
+
+
 def reduce_cached_property(pickler: MessagePickler, obj: Any) -> Reduction:
     # Without the lock that it has before Python 3.12: it guards nothing that is sent.
     state = {key: value for key, value in vars(obj).items() if key not in ("func", "lock")}

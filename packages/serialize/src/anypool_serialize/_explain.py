@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._advice import advice_for
 from ._careful import CarefulPickler, describe_failure, type_name
 from ._pickler import reducers
-from ._walk import children, root_name
+from ._walk import children, path_to, root_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,10 @@ class Explanation:
         size: Bytes it takes, buffers included; None if it does not serialize.
         reason: Why it does not, for the object that is the cause; else empty.
         copied: Whether a lock or an open file in it arrives as a copy.
-        parts: The explanations of what it holds: all that fail or are copied, else the largest.
-        omitted: How many smaller parts were left out.
+        parts: The explanations of what it holds: all that fail or are copied, else the largest. Of more than 2,000
+            objects those beyond are not looked at, but for the first that fails if nothing else does.
+        omitted: How many parts were left out: smaller, or not looked at.
+        unseen: How many of these were not looked at.
     """
 
     def __init__(self, label: str, path: str, obj: Any) -> None:
@@ -38,7 +40,7 @@ class Explanation:
         self.reason = ""
         self.copied = False
         self.parts: list[Explanation] = []
-        self.omitted = 0
+        self.omitted = self.unseen = 0
 
     @property
     def ok(self) -> bool:
@@ -62,7 +64,7 @@ def _draw(node: Explanation, first: str, rest: str) -> Iterator[str]:
         last = i + 1 == len(node.parts) and not node.omitted
         yield from _draw(part, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
     if node.omitted:
-        yield f"{rest}└─ {node.omitted} more, smaller"
+        yield f"{rest}└─ {node.omitted} more, {f'{node.unseen} of them not looked at' if node.unseen else 'smaller'}"
 
 
 def _verdict(node: Explanation) -> str:
@@ -96,6 +98,7 @@ def _examine(node: Explanation, obj: Any, seen: dict[int, Explanation | None], a
                 parts.append(part)
             continue
         if len(alive) > _NODES:
+            node.unseen += 1
             continue
         # None while it is examined. Kept alive, or the id of a state made for the walk would be given to the next one.
         seen[id(value)] = None
@@ -106,9 +109,24 @@ def _examine(node: Explanation, obj: Any, seen: dict[int, Explanation | None], a
     parts.sort(key=lambda part: (part.ok, not part.copied, -(part.size or 0)))
     telling = sum(not part.ok or part.copied for part in parts)
     node.parts = parts[: max(_WIDTH, telling)]
-    node.omitted = len(parts) - len(node.parts)
+    node.omitted = len(parts) - len(node.parts) + node.unseen
     if failure is not None and all(part.ok for part in parts):
-        node.reason = f"{describe_failure(failure)}. {advice_for(obj)}"
+        culprit = _culprit(node, obj, failure) or node
+        if culprit is not node:
+            node.parts.insert(0, culprit)
+            node.unseen -= 1
+            node.omitted -= 1
+        culprit.reason = f"{describe_failure(failure)}. {advice_for(getattr(failure, 'obj', obj))}"
+
+
+def _culprit(node: Explanation, obj: Any, failure: Exception) -> Explanation | None:
+    """The part that was refused, if it is one of those that were not looked at."""
+    refused = getattr(failure, "obj", obj)
+    path = path_to(obj, refused) if node.unseen and refused is not obj else None
+    if path is None:
+        return None
+    label = path.removeprefix(root_name(obj))
+    return Explanation(label, node.path + label, refused)
 
 
 def _measure(node: Explanation, obj: Any) -> Exception | None:
