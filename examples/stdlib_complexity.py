@@ -104,7 +104,7 @@ def show(modules: list[Module]) -> None:
     problems = sum(1 for module in modules if module.problem)
     print(f"The standard library of Python {sys.version.split()[0]}: {len(modules):,} files,")
     print(f"{sum(m.lines for m in modules):,} lines, {len(functions):,} functions; ", end="")
-    print(f"{problems} files are no valid Python (most are made so, for tests).\n")
+    print(f"{problems} of the files are no valid Python.\n")
     print(f"{'complexity':>10}  function")
     for function, module in functions[:10]:
         place = f"{module.path.relative_to(STDLIB)}:{function.line}"

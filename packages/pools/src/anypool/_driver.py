@@ -315,9 +315,9 @@ _HARMLESS = frozenset(call.__code__ for call in (_sleep, Watch.wait, Input._fill
 
 
 def at_work() -> list[Driver]:
-    """All that have workers of this process."""
+    """All that have workers; what runs in its caller has none, and may have been interrupted for good."""
     found = [known() for known in list(_drivers.values())]
-    return [driver for driver in found if driver is not None and not driver.over]
+    return [driver for driver in found if driver is not None and not driver.over and not driver.crew.runs_here]
 
 
 def _after_fork() -> None:
