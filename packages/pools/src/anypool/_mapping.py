@@ -122,8 +122,10 @@ class Maps(Runner):
         """Results in input order, as they come; `next` on the iterator may be called by several threads.
 
         An exception is raised in its item's place, and the item after it can be taken next. Input is read by whoever
-        takes results: two chunks per worker ahead, or `buffersize` items, so it may be endless. Behind a slow item up
-        to 64 MiB of finished ones are kept. Dropping the iterator withdraws what has not begun. Options as for `map`.
+        takes results: two chunks per worker ahead, or `buffersize` items, so it may be endless. Behind a slow item no
+        more is read once 64 MiB of finished ones are kept. What has been read runs: where results may suddenly grow
+        from bytes to megabytes, give a `buffersize`. Dropping the iterator withdraws what has not begun. Options as
+        for `map`.
         """
         return self._imap(Mode.MAP, f, iterables, Options("imap", options, lazy=True), ordered=True)
 
