@@ -28,9 +28,9 @@ RUN = Struct("<BBBxHIdH")
 # seconds, number of errors, whether the payload holds exceptions
 REPLY = Struct("<dIBxH")
 ERROR = Struct("<IB")
-# A step of items between two looks at the clock, bounds what one slow stretch can hold back: so many items of one that
-# lasts less than so many seconds are enough for the look to cost a tenth.
+# Items between two looks at the clock: they bound what one slow stretch can hold back.
 _LONGEST_STEP = 64
+# A step that took so many seconds is long enough: the look costs a tenth of it.
 _SHORT_STEP = 5e-6
 _MOST_BODIES = 256
 # Immutable, and pickled without running any code.

@@ -34,8 +34,8 @@ class Sizer:
     worker's even share.
     """
 
-    _first = _FIRST
-    _over = 0
+    _most_first = _FIRST
+    _one_more = 0
 
     def __init__(self, fixed: int | None, length: int | None, pace: Pace | None = None) -> None:
         self.fixed = fixed
@@ -59,13 +59,13 @@ class Sizer:
         if self.per_item is None or self._blind:
             return 1
         per_item = max(self.per_item, 1e-9)
-        items = min(int(TARGET_SECONDS / per_item) + self._over, _MOST_ITEMS)
+        items = min(int(TARGET_SECONDS / per_item) + self._one_more, _MOST_ITEMS)
         if heaviest := max(self._bytes_per_item, self._bytes_back):
             items = min(items, int(BYTES / heaviest))
         if self._measured:
             items = min(items, self._largest * _GROWTH)
         else:
-            items = min(items, self._first)
+            items = min(items, self._most_first)
             if self._bytes_per_item:
                 items = min(items, int(_FIRST_BYTES / self._bytes_per_item))
         if self.length is not None:
@@ -111,8 +111,8 @@ class BulkSizer(Sizer):
     Chunks have what begins within the time, since a worker that has slept takes 0.1 ms for each message.
     """
 
-    _first = _MOST_ITEMS
-    _over = 1
+    _most_first = _MOST_ITEMS
+    _one_more = 1
 
 
 class Paces:
