@@ -104,6 +104,8 @@ def _environ() -> dict[str, str]:
     for name, value in _pip_settings().items():
         if name in UV_VARIABLES:
             environ.setdefault(UV_VARIABLES[name], value)
+    # Last: for scripts that call hatch, as `bench` does, and for nothing else.
+    environ["PATH"] = os.pathsep.join(filter(None, (environ.get("PATH"), str(VENV / "bin"))))
     environ["HATCH_ENV_TYPE_VIRTUAL_UV_PATH"] = str(VENV / "bin" / "uv")
     # One set of environments for each Python, so that `python3.12 dev.py test` tests 3.12.
     environ["HATCH_PYTHON"] = sys.executable
