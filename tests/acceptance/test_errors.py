@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import socket
 import sys
 import threading
 import traceback
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -190,16 +192,69 @@ def test_a_result_that_no_memory_is_left_to_send_is_that_items_error(launcher: s
             return b""
         import resource
 
+        # What is there for the pickle is less than half of what it takes, whatever else the worker frees meanwhile.
+        result = bytes(70 << 20)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20), resource.RLIM_INFINITY))
-        return bytes(70 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20), resource.RLIM_INFINITY))
+        return result
 
     with get_pool(launcher) as pool:
         outcomes: list[Any] = list(pool.map(large, [0, 1, 0], chunksize=3, on_error="return"))
         assert [outcomes[0], outcomes[2]] == [b"", b""]
         assert isinstance(outcomes[1], MemoryError)
-        with pytest.raises(MemoryError):
-            pool.pipe(large, 1)
+    with get_pool(launcher) as pool, pytest.raises(MemoryError):
+        pool.pipe(large, 1)
+
+
+class Tracked:
+    def __init__(self, held: Any = None) -> None:
+        tracked().add(self)
+        self.held = held
+
+
+def tracked() -> Any:
+    import builtins
+    import weakref
+
+    return vars(builtins).setdefault("_tracked_by_a_test", weakref.WeakSet())
+
+
+def one_that_raises(x):
+    if x == 1:
+        raise Complaint(x, "because")
+    return Tracked()
+
+
+def one_that_cannot_be_sent(x):
+    return Tracked(iter_of(x) if x == 1 else None)
+
+
+@pytest.mark.parametrize("launcher", ["process:1", "multiprocess:1"])
+@pytest.mark.parametrize("task", [one_that_raises, one_that_cannot_be_sent])
+def test_an_error_keeps_no_value_of_its_chunk_in_the_worker(launcher: str, task) -> None:
+    with get_pool(launcher) as pool:
+        pool.pipe(gc.disable)
+        pool.map(task, range(3), chunksize=3, on_error="return")
+        assert pool.pipe(lambda: len(tracked())) == 0
+
+
+@OTHER_PROCESSES
+@pytest.mark.parametrize("how", [Pool.pipe, Pool.map, Pool.imap, Pool.uimap])
+def test_an_error_that_was_handled_keeps_nothing_of_the_frames_it_went_through(pool: Pool, how) -> None:
+    def through() -> None:
+        held = Tracked()
+        refs.append(weakref.ref(held))
+        list(how(pool, complain, (1,)))
+
+    refs: list[weakref.ref[Tracked]] = []
+    gc.disable()
+    try:
+        with pytest.raises(Complaint) as caught:
+            through()
+        del caught
+        assert refs[0]() is None
+    finally:
+        gc.enable()
 
 
 @OTHER_PROCESSES

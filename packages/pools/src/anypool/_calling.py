@@ -30,6 +30,8 @@ class SingleCalls:
             if not result.ready():
                 # Interrupted, and nobody else has this result.
                 result.kill()
+            # As in `Result.result`.
+            del result
 
     def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised."""

@@ -41,7 +41,11 @@ class _Raise:
         error, self._error = self._error, None
         if error is None:
             raise StopIteration
-        raise error
+        try:
+            raise error
+        finally:
+            # A traceback holds this frame, and would with it hold the error, and all callers' frames.
+            del error
 
 
 class Batches:

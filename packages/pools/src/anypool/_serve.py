@@ -12,7 +12,7 @@ from struct import Struct
 from time import perf_counter
 
 from anypool._chunk import Calling, Direct, Mode
-from anypool._failure import RAISED, STOPPED, as_an_items, describe
+from anypool._failure import RAISED, STOPPED, Failure, as_an_items, describe
 from anypool._segments import SegmentLost
 from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
 from anypool_serialize import dumps, loads
@@ -222,14 +222,16 @@ class Server:
             return _replied(message, len(values), REPLY.pack(seconds, 0, False, 0), [plain])
         retryable = {at: isinstance(error, retry_on) for at, error in errors.items()}
         failures = {at: describe(error) for at, error in errors.items()}
+        # An exception holds the frames that it went through, and these the chunk's values: a circle until it is cut.
+        errors.clear()
         try:
             header, buffers = dumps((values, failures) if failures else values)
             if len(buffers) > MOST_BUFFERS:
                 header, buffers = dumps((values, failures) if failures else values, oob=IN_BAND)
         except RAISED:
             # One of the values; the others go home.
-            for at, error in _refused(values).items():
-                failures[at] = describe(error)
+            for at, failure in _refused(values).items():
+                failures[at] = failure
                 retryable[at] = False
                 values[at] = None
             header, buffers = dumps((values, failures), oob=IN_BAND)
@@ -263,14 +265,14 @@ def _reply_to(message: Message, kind: Kind, flags: int = 0) -> Message:
     return reply
 
 
-def _refused(values: list[Any]) -> dict[int, BaseException]:
-    refused: dict[int, BaseException] = {}
+def _refused(values: list[Any]) -> dict[int, Failure]:
+    refused: dict[int, Failure] = {}
     for at, value in enumerate(values):
         try:
             dumps((value,), names=("result",))
         except RAISED as error:
             # This is the question.
-            refused[at] = error
+            refused[at] = describe(error)
     return refused
 
 
@@ -364,4 +366,8 @@ def serve_here(
     values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
     seconds = perf_counter() - started
     retryable = {at: isinstance(error, calling.retry_on) for at, error in errors.items()}
-    return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable)
+    try:
+        return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable)
+    finally:
+        # As in `Server._pack`: an exception holds the frames that it went through.
+        errors.clear()

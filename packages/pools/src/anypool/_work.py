@@ -125,8 +125,8 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
             while True:
                 engine.feed(stream, waiting=True)
                 for values, errors in stream.collect():
-                    if errors:
-                        _place(values, errors, keep_errors, stream)
+                    if errors and (error := _place(values, errors, keep_errors, stream)) is not None:
+                        raise error
                     results += values
                     seen(len(values))
                 if stream.finished and not stream.news:
@@ -141,14 +141,18 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
         raise
     finally:
         engine.end(stream, kill)
+        # A traceback holds this frame, and would with it hold the error, and all callers' frames.
+        stream = errors = error = None  # type: ignore[assignment]
 
 
-def _place(values: list[Any], errors: dict[int, BaseException], keep: bool, stream: Stream) -> None:
+def _place(values: list[Any], errors: dict[int, BaseException], keep: bool, stream: Stream) -> BaseException | None:
+    """Put errors that are kept among the values; return the first that ends the map."""
     for at, error in sorted(errors.items()):
         # What the input itself raises is no item's error.
         if not keep or error is stream.source.error:
-            raise error
+            return error
         values[at] = error
+    return None
 
 
 def _bar(options: Options, stream: Stream) -> AbstractContextManager[Callable[[int], object]]:
@@ -196,14 +200,12 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
         results: list[Any] = []
         try:
             for values, errors in stream.collect():
-                if errors:
-                    _place(values, errors, keep_errors, stream)
+                if errors and (error := _place(values, errors, keep_errors, stream)) is not None:
+                    return [None], {0: error}
                 results += values
-            if stream.broken is not None:
-                raise stream.broken
-        except BaseException as error:  # noqa: BLE001 - this is the result
-            return [None], {0: error}
-        return [results], {}
+        except BaseException as broken:  # noqa: BLE001 - this is the result
+            return [None], {0: broken}
+        return ([results], {}) if stream.broken is None else ([None], {0: stream.broken})
 
     try:
         while not stream.source.ended:
@@ -219,14 +221,13 @@ def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dic
     """Queue one call; what can't be serialised, f or an argument, is the result's exception."""
     if not callable(f):
         raise TypeError(f"the first argument is what to call, got {f!r}")
-    result: Result[R] = Result(engine)
     crew = engine.crew
     try:
         body, mode, payload, size = crew.pack_call(f, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         let_through(error)
-        settle([result], failed(error))
-        return result
+        return _refused(engine, error)
+    result: Result[R] = Result(engine)
     try:
         engine.submit(Call(body, mode, payload, size, result))
     except BaseException:
@@ -235,4 +236,10 @@ def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dic
         raise
     if crew.runs_here:
         engine.drive(result.ready)
+    return result
+
+
+def _refused(engine: Engine, error: Exception) -> Result[Any]:
+    result: Result[Any] = Result(engine)
+    settle([result], failed(error))
     return result

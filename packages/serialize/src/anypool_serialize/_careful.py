@@ -73,8 +73,10 @@ def dumps_carefully(
     except RecursionError as error:
         raise _too_deep(obj, names) from error
     except Refused as refused:
-        cause = refused.__cause__ or (first if not isinstance(first, Refused) else None)
-        raise _unserializable(obj, refused.obj, refused.reason, names) from cause
+        # The cause has no name here: it holds this frame, and would keep `obj` until the collector comes by.
+        raise _unserializable(obj, refused.obj, refused.reason, names) from (
+            refused.__cause__ or (first if not isinstance(first, Refused) else None)
+        )
     except Exception as error:
         raise _unserializable(obj, obj, describe_failure(error), names) from error
     if not made[0].helped:
