@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypool import Unserializable
-from anypool._chunk import Body, Calling, Direct, Job, Mode
+from anypool._chunk import Body, Calling, Direct, Job, Mode, Packed
 from anypool._input import Input
 from anypool._sizing import BYTES, Sizer
 from anypool._stream import Stream
@@ -22,11 +22,11 @@ EXAMPLES = settings(max_examples=150, deadline=None)
 def stream_over(
     *columns: Any, mode: Mode = Mode.MAP, strict: bool = False, pack: Any = lambda payload, _most: (payload, 0),
     chunksize: int | None = None,
-    ordered: bool = True, halt: bool = False,
+    ordered: bool = True, halt: bool = False, early: bool = False,
 ) -> Stream:  # fmt: skip
     job = Job(1, mode, Body(Calling(abs)))
     source = Input(mode, columns, strict)
-    return Stream(job, source, Sizer(chunksize, None), pack, ordered=ordered, halt=halt)
+    return Stream(job, source, Sizer(chunksize, None), pack, ordered=ordered, halt=halt, early=early)
 
 
 def read_all(stream: Stream, sizes: list[int]) -> list[Any]:
@@ -172,6 +172,37 @@ def test_an_ordered_stream_hands_out_in_order_and_only_without_gaps(count: int, 
         assert seen == list(range(gapless))
     assert stream.finished
     assert not stream.news
+
+
+@EXAMPLES
+@given(st.integers(1, 60), cuts, st.randoms())
+def test_a_reply_that_waits_for_others_is_unpickled_once(count: int, sizes: list[int], chance: Any) -> None:
+    unpickled: list[int] = []
+
+    def reply(first: int, length: int) -> Packed:
+        def unpack() -> tuple[list[Any], dict[int, BaseException]]:
+            unpickled.append(first)
+            return list(range(first, first + length)), {}
+
+        return Packed(length, 0.0, {}, 0, unpack)
+
+    stream = stream_over(range(count), early=True)
+    chunks = read_all(stream, sizes)
+    chance.shuffle(chunks)
+    seen: list[int] = []
+    for at, chunk in enumerate(chunks):
+        stream.settle(chunk, 0, reply(chunk.first, chunk.count))
+        while chance.random() < 0.7 and (batch := stream.collect_one()):
+            seen += batch[0]
+        if chance.random() < 0.5:
+            while stream.decode_early():
+                pass
+            assert sorted(unpickled) == sorted(chunk.first for chunk in chunks[: at + 1])
+    for values, _ in stream.collect():
+        seen += values
+    assert seen == list(range(count))
+    assert sorted(unpickled) == sorted(chunk.first for chunk in chunks)
+    assert not stream.decode_early()
 
 
 @EXAMPLES

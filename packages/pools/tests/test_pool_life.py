@@ -22,6 +22,7 @@ from pool_kit import (  # type: ignore[import-not-found]
 )
 
 from anypool import PoolClosed, WorkerLost
+from anypool._work import call
 
 
 @everywhere
@@ -268,3 +269,17 @@ def test_no_thread_runs_a_task_before_another_one_has_initialized_the_caller():
     for thread in threads:
         thread.join(LIMIT)
     assert done == ["initialized", "task", "task"]
+
+
+@in_processes
+def test_who_has_other_work_takes_in_outcomes_without_a_wait(launcher):
+    with get_pool(launcher) as pool:
+        pool.pipe(abs, 1)
+        engine = pool._engine()
+        results = [call(engine, abs, (-number,), {}) for number in range(10)]
+        # The helper has not been asked to look after these.
+        deadline = time.monotonic() + LIMIT
+        while not all(result.ready() for result in results):
+            assert time.monotonic() < deadline
+            engine.glance()
+        assert [result.result() for result in results] == list(range(10))

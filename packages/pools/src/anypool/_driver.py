@@ -197,6 +197,22 @@ class Driver(ABC):
             timeout = min(timeout, look)
         return timeout if deadline is None else min(timeout, deadline - now)
 
+    @guarded
+    def glance(self) -> None:
+        """Apply what has arrived, and refill workers, without a wait; by who has other work to do meanwhile."""
+        if self.crew.runs_here or not self.crew.polled or not self.desk.in_flight:
+            return
+        with self._guard:
+            if not self._token.acquire(blocking=False):
+                return
+            try:
+                self._leader = threading.get_ident()
+                self._step(0.0)
+            finally:
+                self._leader = 0
+                self._token.release()
+                self._hand_on()
+
     def _step(self, timeout: float) -> None:
         events = self.crew.poll(timeout)
         with self.section:

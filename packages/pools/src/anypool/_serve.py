@@ -88,13 +88,19 @@ def run(
     errors: dict[int, BaseException] = {}
     now = perf_counter()
     deadline = now + budget
-    step = 1
-    while (done := len(values)) < count:
-        asked = min(step, count - done)
+    step, done = 1, 0
+    while done < count and now < deadline:
         try:
-            values.extend(islice(calls, asked))
-            if len(values) < done + asked:
-                raise RuntimeError(STOPPED)
+            # Of the shortest tasks, this loop's own work is a tenth.
+            while done < count and now < deadline:
+                step = min(step, count - done)
+                values.extend(islice(calls, step))
+                done += step
+                if len(values) < done:
+                    raise RuntimeError(STOPPED)
+                before, now = now, perf_counter()
+                if step < _LONGEST_STEP and now - before < _SHORT_STEP:
+                    step *= 2
         except BaseException as error:  # whatever user code raises is its outcome
             if passing is not None and passing(error):
                 raise
@@ -102,11 +108,7 @@ def run(
             values.append(None)
             if stop:
                 break
-        before, now = now, perf_counter()
-        if now >= deadline:
-            break
-        if step < _LONGEST_STEP and now - before < _SHORT_STEP:
-            step *= 2
+            done, now = len(values), perf_counter()
     return values, errors
 
 

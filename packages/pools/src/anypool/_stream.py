@@ -55,6 +55,7 @@ class Stream:
         halt: bool,
         error_retries: int = 0,
         buffersize: int | None = None,
+        early: bool = False,
     ) -> None:
         self.job, self.source, self.sizer = job, source, sizer
         self._pack, self._ordered, self._halt = pack, ordered, halt
@@ -63,6 +64,8 @@ class Stream:
         self._ready: deque[Chunk] = deque()
         self._segments: dict[int, Segment] = {}
         self._arrived: deque[Segment] = deque()
+        # Where segments begin that `collect_early` has not seen.
+        self._early: deque[int] = deque(maxlen=None if early else 0)
         self._charges: dict[tuple[int, bool], int] = {}
         self._failures: dict[int, int] = {}
         self.read = 0
@@ -124,6 +127,7 @@ class Stream:
             self._held_bytes += segment.outcomes.size
             if self._ordered:
                 self._segments[segment.first] = segment
+                self._early.append(segment.first)
             else:
                 self._arrived.append(segment)
                 self._keep_last()
@@ -214,6 +218,11 @@ class Stream:
         """Whether `collect` has something."""
         return bool(self._arrived) or self.consumed in self._segments
 
+    @property
+    def progress(self) -> bool:
+        """Whether `collect_one` or `decode_early` may have something."""
+        return bool(self._early) or self.news
+
     def wanted(self, room: int, workers: int, waiting: bool) -> int:
         """Items to read for the next chunk; 0 while enough is read, or nothing more will be."""
         if self._input_done or self._cancelled or self.broken is not None or self.halted:
@@ -289,15 +298,31 @@ class Stream:
     def collect(self) -> list[tuple[list[Any], dict[int, BaseException]]]:
         """Batches of (values, exceptions by offset) that are next for the consumer; unpickles them."""
         batches = []
-        while segment := self._next_segment():
-            values, errors = segment.outcomes.decode()
-            if segment.start or segment.stop < segment.outcomes.count:
-                values = values[segment.start : segment.stop]
-                errors = {at - segment.start: e for at, e in errors.items() if segment.start <= at < segment.stop}
-            self.consumed += segment.stop - segment.start
-            self._held_bytes -= segment.outcomes.size
-            batches.append((values, errors))
+        while batch := self.collect_one():
+            batches.append(batch)
         return batches
+
+    def collect_one(self) -> tuple[list[Any], dict[int, BaseException]] | None:
+        """The next batch; None while there is none."""
+        segment = self._next_segment()
+        if segment is None:
+            return None
+        values, errors = segment.outcomes.decode()
+        if segment.start or segment.stop < segment.outcomes.count:
+            values = values[segment.start : segment.stop]
+            errors = {at - segment.start: e for at, e in errors.items() if segment.start <= at < segment.stop}
+        self.consumed += segment.stop - segment.start
+        self._held_bytes -= segment.outcomes.size
+        return values, errors
+
+    def decode_early(self) -> bool:
+        """Unpickle a reply that has to wait for those before it; false if there is none."""
+        while self._early:
+            segment = self._segments.get(self._early.popleft())
+            if segment is not None:
+                segment.outcomes.decode()
+                return True
+        return False
 
     def _next_segment(self) -> Segment | None:
         if self._ordered:

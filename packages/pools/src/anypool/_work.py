@@ -83,6 +83,7 @@ def _stream(
         source,
         sizer(fixed, length, engine.paces.of(body.key)),
         crew.pack,
+        early=not options.lazy,
         ordered=ordered,
         halt=options.halt,
         error_retries=options.error_retries,
@@ -124,14 +125,19 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
         with _bar(options, stream) as seen:
             while True:
                 engine.feed(stream, waiting=True)
-                for values, errors in stream.collect():
+                if batch := stream.collect_one():
+                    values, errors = batch
                     if errors and (error := _place(values, errors, keep_errors, stream)) is not None:
                         raise error
                     results += values
                     seen(len(values))
-                if stream.finished and not stream.news:
+                    engine.glance()
+                elif stream.finished and not stream.news:
                     break
-                engine.drive(lambda: stream.news or stream.finished or engine.hungry(stream))
+                elif stream.decode_early():
+                    engine.glance()
+                else:
+                    engine.drive(lambda: stream.progress or stream.finished or engine.hungry(stream))
         kill = False
         if stream.broken is not None:
             raise stream.broken
@@ -142,7 +148,7 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
     finally:
         engine.end(stream, kill)
         # A traceback holds this frame, and would with it hold the error, and all callers' frames.
-        stream = errors = error = None  # type: ignore[assignment]
+        stream = batch = errors = error = None  # type: ignore[assignment]
 
 
 def _place(values: list[Any], errors: dict[int, BaseException], keep: bool, stream: Stream) -> BaseException | None:
