@@ -101,18 +101,22 @@ class Engine(Driver):
         # There may be no worker at the moment, or none any more.
         return stream.wanted(self.desk.room() + more, max(1, len(self.desk.slots)), waiting)
 
-    @guarded
     def submit(self, call: Call) -> None:
         """Queue a call, and send it if there is room; if this interrupts a change of state, the helper sends it."""
         self.calls.add(call)
+        # Looked at only now, or it could break in between. Behind full workers it is sent when they answer.
+        if self.broken is not None or self.desk.in_flight < 2 * len(self.desk.slots):
+            self._submitted()
+
+    @guarded
+    def _submitted(self) -> None:
         if self.section.held:
             self.deferred = True
-        elif self.broken is not None:
-            # Looked at only now, or it could break in between.
-            with self.section:
+            return
+        with self.section:
+            if self.broken is not None:
                 self.calls.fail(self.broken)
-        elif self.desk.in_flight < 2 * len(self.desk.slots):
-            with self.section:
+            else:
                 self._flow()
 
     @guarded
