@@ -34,6 +34,7 @@ class Sizer:
     worker's even share.
     """
 
+    _target = TARGET_SECONDS
     _most_first = _FIRST
     _one_more = 0
 
@@ -59,7 +60,7 @@ class Sizer:
         if self.per_item is None or self._blind:
             return 1
         per_item = max(self.per_item, 1e-9)
-        items = min(int(TARGET_SECONDS / per_item) + self._one_more, _MOST_ITEMS)
+        items = min(int(self._target / per_item) + self._one_more, _MOST_ITEMS)
         if heaviest := max(self._bytes_per_item, self._bytes_back):
             items = min(items, int(BYTES / heaviest))
         if self._measured:
@@ -108,9 +109,11 @@ class Sizer:
 class BulkSizer(Sizer):
     """For a map that keeps all results and returns the last: nobody waits for the first, nor do they take room ahead.
 
-    Chunks have what begins within the time, since a worker that has slept takes 0.1 ms for each message.
+    A worker that has slept takes 0.1 ms for each message, so chunks are twice as long, half of the budget, and
+    have what begins within that time.
     """
 
+    _target = 2 * TARGET_SECONDS
     _most_first = _MOST_ITEMS
     _one_more = 1
 
