@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from anypool._engine import Engine
+from anypool._helper import helper
 from anypool._result import Result, call_back
 from anypool._work import call
 
@@ -37,7 +38,8 @@ class SingleCalls:
         """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised."""
         engine = self._engine()
         result = call(engine, f, args, kwargs)
-        if not result.ready():
+        # What `watch` looks at first, without a call for each of a million.
+        if (helper.parked or not engine.watched) and not result.ready():
             engine.watch()
         return result
 

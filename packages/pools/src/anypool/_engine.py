@@ -38,7 +38,7 @@ class Engine(Driver):
         super().__init__(crew, Desk(quota, crew.reports_items, crew.greets))
         self.calls = Calls()
         self.desk.add_lane(self.calls)
-        self._watched = False
+        self.watched = False
         self._gathering: dict[Stream, Result[list[object]]] = {}
         self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
@@ -114,10 +114,7 @@ class Engine(Driver):
             self.deferred = True
             return
         with self.section:
-            if self.broken is not None:
-                self.calls.fail(self.broken)
-            else:
-                self._flow()
+            self._flow() if self.broken is None else self.calls.fail(self.broken)
 
     @guarded
     def gather(self, stream: Stream, result: Result[list[object]], outcomes: Packed) -> None:
@@ -130,8 +127,8 @@ class Engine(Driver):
 
     def watch(self) -> None:
         """Have the helper look after what nobody waits for."""
-        if not self._watched:
-            self._watched = True
+        if not self.watched:
+            self.watched = True
             helper.watch(self)
         elif helper.parked:
             helper.wake()
