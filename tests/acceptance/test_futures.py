@@ -209,3 +209,15 @@ def test_who_waits_for_the_first_exception_hears_of_an_input_that_raised(on_erro
         done, _ = wait(results, 10, FIRST_EXCEPTION)
         go.set()
         assert done == {bad}
+
+
+def test_calls_that_need_each_other_run_at_the_same_time_however_quick_others_were() -> None:
+    def call(meets: bool) -> int:
+        return both.wait(10) if meets else 0
+
+    both = threading.Barrier(2)
+    with get_pool("thread:2") as pool:
+        for result in [pool.submit(call, False) for _ in range(2000)]:
+            result.result(10)
+        waiting = [pool.submit(call, meets) for meets in [False] * 40 + [True] * 2]
+        assert sum(result.result(20) for result in waiting) == 1

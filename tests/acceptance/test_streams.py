@@ -56,6 +56,34 @@ def test_the_first_result_comes_while_the_input_is_still_being_read(pool: Pool, 
 
 
 @pytest.mark.parametrize("method", ["imap", "uimap"])
+def test_what_is_there_is_handed_out_before_a_slow_input_is_read_on(pool: Pool, method: str) -> None:
+    def slowly(number: int) -> int:
+        time.sleep(0.05)
+        return number
+
+    source = Source(slowly)
+    stream = getattr(pool, method)(abs, source)
+    leads = []
+    for taken in range(1, 12):
+        next(stream)
+        leads.append(source.read - taken)
+    # A busy machine may delay some, but not most of them.
+    assert sorted(leads)[len(leads) // 2] <= 1
+
+
+def test_a_serial_stream_reads_and_runs_as_the_builtin_does() -> None:
+    def told(kind: str, number: int) -> int:
+        done.append((kind, number))
+        return number
+
+    done: list[tuple[str, int]] = []
+    with get_pool("serial") as pool:
+        for number in pool.imap(lambda x: told("run", x), (told("read", number) for number in range(3))):
+            told("taken", number)
+    assert done == [(kind, number) for number in range(3) for kind in ("read", "run", "taken")]
+
+
+@pytest.mark.parametrize("method", ["imap", "uimap"])
 def test_buffersize_limits_how_far_the_input_is_read(pool: Pool, method: str) -> None:
     source = Source()
     stream = getattr(pool, method)(abs, source, buffersize=5)

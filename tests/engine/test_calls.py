@@ -184,18 +184,3 @@ def test_a_broken_pool_settles_what_waits() -> None:
     rig.calls.fail(RuntimeError("no workers"))
     assert rig.calls.unsettled == 0
     assert [type(answer.told[0]) for answer in rig.answers] == [RuntimeError] * 5
-
-
-@pytest.mark.parametrize("seconds, counts", [(1e-6, [8]), (1e-4, [2, 2, 2, 2]), (1e-2, [1] * 8)])
-def test_calls_that_wait_are_shared_out_if_they_are_worth_a_chunk(seconds: float, counts: list[int]) -> None:
-    rig = Rig(1)
-    rig.submit(0)
-    rig.flow()
-    flight = rig.pipes[0].popleft()
-    rig.desk.replied(0, flight.seq, Direct([0], seconds=seconds), True, rig.now)
-    for _ in range(8):
-        rig.submit(0)
-    taken = []
-    while (chunk := rig.calls.take(workers=4)) is not None:
-        taken.append(chunk.count)
-    assert taken == counts

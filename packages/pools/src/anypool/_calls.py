@@ -103,7 +103,7 @@ class Calls:
         return size
 
     def _limit(self, sizer: Sizer, workers: int) -> int:
-        share = max(1 + len(self._waiting) // (2 * workers), sizer.least)
+        share = 1 + len(self._waiting) // (2 * workers)
         return share if share == 1 else min(sizer.size(0, workers), share)
 
     def _from_again(self, workers: int) -> Chunk:

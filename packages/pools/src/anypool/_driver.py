@@ -207,7 +207,9 @@ class Driver(ABC):
                 return
             try:
                 self._leader = threading.get_ident()
-                self._step(0.0)
+                # It may have been closed until now.
+                if not self.over:
+                    self._step(0.0)
             finally:
                 self._leader = 0
                 self._token.release()

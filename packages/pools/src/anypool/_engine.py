@@ -18,7 +18,6 @@ from anypool._driver import Driver, guarded
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
-from anypool._input import READ_SECONDS
 from anypool._result import Result, announce, revoke, settle
 from anypool._sizing import Paces
 from anypool._slot import Cause, Flight
@@ -69,37 +68,24 @@ class Engine(Driver):
                 stream.fail(self.broken)
 
     @guarded
-    def feed(self, stream: Stream, waiting: bool, lazy: bool = False) -> None:
-        """Read and pack input while there is room for it; by the thread that owns the input.
-
-        `lazy`: it waits for the next result only. A crew that isn't polled may make room as fast as it is filled, and
-        who has results to hand out does not wait long for a slow input.
-        """
-        # The calling thread will take some itself, as a guest, once it drives.
-        own = DEPTH if not self.crew.polled and current() is not None else 0
-        late = monotonic() + READ_SECONDS
-        while True:
-            with self.section:
-                count = self._wanted(stream, waiting and not (lazy and stream.news), own)
-            served = not waiting or (lazy and stream.news)
-            if not count or (served and monotonic() > late):
-                return
-            self.put(stream, stream.cut(count))
-
-    @guarded
     def put(self, stream: Stream, cut: Cut) -> None:
         """Add to a map what was read of its input."""
         with self.section:
             stream.append(cut)
             self._go_on()
 
-    def hungry(self, stream: Stream) -> bool:
-        """Whether `feed` would read."""
-        return self._wanted(stream, True) > 0
+    @guarded
+    def wanted(self, stream: Stream, waiting: bool) -> int:
+        """Items to read for the next chunk, by the thread that owns the input; 0 for none now."""
+        with self.section:
+            # A task that maps over its own pool will take some itself, as a guest, once it drives.
+            own = DEPTH if not self.crew.polled and current() is not None else 0
+            # There may be no worker at the moment, or none any more.
+            return stream.wanted(self.desk.room() + own, max(1, len(self.desk.slots)), waiting)
 
-    def _wanted(self, stream: Stream, waiting: bool, more: int = 0) -> int:
-        # There may be no worker at the moment, or none any more.
-        return stream.wanted(self.desk.room() + more, max(1, len(self.desk.slots)), waiting)
+    def hungry(self, stream: Stream) -> bool:
+        """Whether something would be read, as far as that can be told at any time."""
+        return stream.wanted(self.desk.room(), max(1, len(self.desk.slots)), True) > 0
 
     def submit(self, call: Call) -> None:
         """Queue a call, and send it if there is room; if this interrupts a change of state, the helper sends it."""

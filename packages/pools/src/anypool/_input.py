@@ -36,6 +36,8 @@ class Input:
         self._transposed = len(iterables) > 1
         self.ended = False
         self.error: Exception | None = None
+        # What the last read took, of an iterator that may be anybody's.
+        self.seconds = 0.0
 
     def close(self) -> None:
         """Let go of the iterables: a generator that nobody else holds ends now, and runs what it has to."""
@@ -56,12 +58,14 @@ class Input:
             self.ended = len(part) < count or self._at >= len(self._sequence)
             return len(part), _arguments(part) if self.mode is Mode.STAR else [part]
         rows: list[Any] = []
+        began = perf_counter()
         try:
             self._fill(rows, count, patient)
         except Exception as error:  # noqa: BLE001 - delivered to the consumer after the items before it
             let_through(error)
             self.error = error
             self.ended = True
+        self.seconds = perf_counter() - began
         if self.mode is Mode.STAR:
             return len(rows), _arguments(rows)
         return len(rows), list(zip(*rows, strict=True)) if self._transposed and rows else [rows]
@@ -70,7 +74,7 @@ class Input:
         deadline = perf_counter() + READ_SECONDS
         step = 1
         while len(rows) < count:
-            step = min(2 * step, _PORTION, count - len(rows))
+            step = min(step, _PORTION, count - len(rows))
             before = len(rows)
             rows.extend(islice(self._rows, step))
             if len(rows) < before + step:
@@ -78,6 +82,7 @@ class Input:
                 return
             if not patient and (perf_counter() >= deadline or weight(rows[-1]) * step > BYTES):
                 return
+            step *= 2
 
 
 def _short_range(items: Any) -> bool:

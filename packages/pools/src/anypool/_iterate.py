@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from anypool._engine import Engine
 from anypool._errors import PoolClosed
+from anypool._feeding import feed_ahead
 from anypool._stream import Stream
 
 __all__: list[str] = []
@@ -102,7 +103,7 @@ class Batches:
             closed = self._closed()
             stream.undelivered = 0
             if not closed:
-                engine.feed(stream, waiting=True, lazy=True)
+                feed_ahead(engine, stream, in_hand=False)
             # Asked before collecting: what arrives after that is collected the next time.
             finished, given_up = stream.finished, closed and not engine.desk.flying(stream)
             for values, errors in stream.collect():
@@ -110,7 +111,7 @@ class Batches:
             if self._pieces:
                 stream.undelivered = sum(map(operator.length_hint, self._pieces))
                 if not closed:
-                    engine.feed(stream, waiting=False)
+                    feed_ahead(engine, stream, in_hand=True)
             elif finished:
                 if stream.broken is not None:
                     self._pieces.append(_Raise(stream.broken))

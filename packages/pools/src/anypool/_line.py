@@ -42,7 +42,7 @@ def packed_initializer(setting: Setting) -> list[bytes]:
     if setting.initializer is None:
         return []
     try:
-        return [dumps((setting.initializer, setting.initargs), oob=IN_BAND).header]
+        return [dumps((setting.initializer, setting.initargs), oob=IN_BAND, names=("initializer", "initargs")).header]
     except Unserializable as error:
         raise Unserializable(f"the initializer can't be sent to workers: {error}") from error
 

@@ -94,8 +94,9 @@ def run(
             # Of the shortest tasks, this loop's own work is a tenth.
             while done < count and now < deadline:
                 step = min(step, count - done)
-                values.extend(islice(calls, step))
+                part = islice(calls, step)
                 done += step
+                values.extend(part)
                 if len(values) < done:
                     raise RuntimeError(STOPPED)
                 before, now = now, perf_counter()
@@ -104,6 +105,12 @@ def run(
         except BaseException as error:  # whatever user code raises is its outcome
             if passing is not None and passing(error):
                 raise
+            if len(values) == done:
+                # A signal's handler struck between two items, and what it raised is the earlier one's: nothing else
+                # was under way, and the later ones are to keep their places.
+                if not values:
+                    raise
+                values.pop()
             errors[len(values)] = error
             values.append(None)
             if stop:
@@ -368,8 +375,4 @@ def serve_here(
     values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
     seconds = perf_counter() - started
     retryable = {at: isinstance(error, calling.retry_on) for at, error in errors.items()}
-    try:
-        return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable)
-    finally:
-        # As in `Server._pack`: an exception holds the frames that it went through.
-        errors.clear()
+    return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable)

@@ -10,8 +10,6 @@ __all__: list[str] = []
 TARGET_SECONDS = 0.002
 # Below this the round trip shows, so the shrinking tail of a map of known length stops here.
 _LEAST_SECONDS = 0.0006
-# Single calls that wait together are not shared out among workers below this; a chunk costs the owner half of it.
-_LEAST_CALLS_SECONDS = 0.0002
 _FIRST = 64
 _GROWTH = 256
 BYTES = 256 << 10
@@ -96,11 +94,6 @@ class Sizer:
         self.per_item = measured if known is None else (known + measured) / 2
         self._measured = True
         self._largest = max(self._largest, items)
-
-    @property
-    def least(self) -> int:
-        """Items that are not worth a chunk each."""
-        return 1 if self.per_item is None else int(_LEAST_CALLS_SECONDS / max(self.per_item, 1e-9)) or 1
 
     def expected(self, items: int) -> float:
         """Seconds that so many items will take; infinite while nothing was measured."""

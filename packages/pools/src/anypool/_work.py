@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anypool._calls import Call
 from anypool._chunk import BUDGET, Calling, Job, Mode, Packed, failed
 from anypool._engine import Engine
+from anypool._feeding import feed
 from anypool._input import Input, Numbered
 from anypool._iterate import Batches, Items
 from anypool._options import Options
@@ -121,10 +122,11 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
     keep_errors = options.on_error == "return"
     results: list[Any] = []
     kill = True
+    moved = _moved(engine, stream)
     try:
         with _bar(options, stream) as seen:
             while True:
-                engine.feed(stream, waiting=True)
+                feed(engine, stream)
                 if batch := stream.collect_one():
                     values, errors = batch
                     if errors and (error := _place(values, errors, keep_errors, stream)) is not None:
@@ -137,7 +139,7 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
                 elif stream.decode_early():
                     engine.glance()
                 else:
-                    engine.drive(lambda: stream.progress or stream.finished or engine.hungry(stream))
+                    engine.drive(moved)
         kill = False
         if stream.broken is not None:
             raise stream.broken
@@ -148,7 +150,12 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
     finally:
         engine.end(stream, kill)
         # A traceback holds this frame, and would with it hold the error, and all callers' frames.
-        stream = batch = errors = error = None  # type: ignore[assignment]
+        stream = moved = batch = errors = error = None  # type: ignore[assignment]
+
+
+def _moved(engine: Engine, stream: Stream) -> Callable[[], bool]:
+    # With variables of its own: whoever was struck while it waited may be asked for ever.
+    return lambda: stream.progress or stream.finished or engine.hungry(stream)
 
 
 def _place(values: list[Any], errors: dict[int, BaseException], keep: bool, stream: Stream) -> BaseException | None:
