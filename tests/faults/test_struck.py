@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -96,6 +97,35 @@ def test_an_exception_of_a_handler_is_raised_and_the_next_map_is_right(launcher:
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, places[-1]
             work(pool)
     assert len({*filter(None, places)}) > MOMENTS // 4
+
+
+class StruckLock:
+    """A lock whose first taker in the main thread is struck when it has it."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock, self._strikes = lock, True
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._strikes and threading.current_thread() is threading.main_thread():
+            self._strikes = False
+            signal.raise_signal(signal.SIGUSR1)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+
+def test_a_handler_that_strikes_where_a_lock_is_taken_leaves_nothing_behind() -> None:
+    with get_pool("multiprocess:1") as pool:
+        assert pool.map(abs, [-1]) == [1]
+        crew: Any = pool._engine().crew
+        crew._lock = StruckLock(crew._lock)
+        with pytest.raises(LateError):
+            pool.map(abs, [-2])
+        assert pool.map(abs, [-3]) == [3]
 
 
 @pytest.mark.parametrize("launcher", ASYNCHRONOUS)

@@ -19,6 +19,7 @@ from anypool._foreign import Trip, Unmade, begins, final, words
 from anypool._outcomes import unpack_reply
 from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
 from anypool._serve import prepare, serve
+from anypool._shield import give_back
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
 
@@ -33,10 +34,9 @@ class ExecutorCrew:
     """Virtual slots over an executor made by `launch`; when it breaks, it is made anew.
 
     A running call can't be ended: a slot whose task is given up comes back when its future ends, and what else it runs
-    is waited for. Nor can it be told which worker broke an executor, so a chunk is blamed only if it was alone. An
-    executor may offer more than the standard asks: `kill_workers()` ends them and returns when they are gone,
-    `resize(workers)`, and `submit_watched(prepare, *args)`, which calls what `prepare(*args)` returns on a worker, and
-    then tells by `begun(future)` since when (monotonic) that has been running.
+    is waited for. Nor can it be told which worker broke an executor, so a chunk is blamed only if it was alone. It may
+    offer more than the standard: `kill_workers()` ends them and returns when they are gone, `resize(workers)`, and
+    `submit_watched(prepare, *args)`, which calls what `prepare(*args)` returns, `begun(future)` telling since when.
     """
 
     polled = False
@@ -56,7 +56,7 @@ class ExecutorCrew:
         # Slots that take nothing: until their loss is told; until a call that was given up ends.
         self._falling: set[int] = set()
         self._away: set[int] = set()
-        # Losses to be told when nothing runs that would be given back with them: no item may run twice at a time.
+        # Losses to be told once nothing runs that goes back with them: no item may run twice at a time.
         self._ending: dict[int, Event] = {}
         # The slots of calls that are done, for as long as that is being told.
         self._telling: list[int] = []
@@ -90,8 +90,6 @@ class ExecutorCrew:
         body = named_body(f) or self.body(Calling(f))
         mode, payload, size = pack_arguments(args, kwargs)
         return body, mode, payload, size
-
-    # Chunks go out.
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Submit the chunk; the thread that completes its future delivers the reply."""
@@ -141,8 +139,6 @@ class ExecutorCrew:
         with self._lock:
             if future in self._trips:
                 self._replace(error)
-
-    # What became of them.
 
     def _done(self, future: Future[Any]) -> None:
         try:
@@ -278,8 +274,6 @@ class ExecutorCrew:
     def interrupt(self) -> None:
         """Nobody sleeps in `poll`."""
 
-    # Slots come and go.
-
     def kill(self, slot: int) -> None:
         """End all workers to end one, or else give up the slot's call; when that ends, its slot comes back."""
         with self._lock:
@@ -370,6 +364,10 @@ class ExecutorCrew:
     def identify(self, slot: int) -> tuple[str, str, int]:
         """A standard executor doesn't tell which process runs a call."""
         return f"{self._kind}-{slot}", os.uname().nodename, 0
+
+    def abandon(self) -> None:
+        """Or what the executor's threads have to tell would never be told."""
+        give_back(self._lock)
 
     def close(self) -> None:
         """Shut the executor down; a call that still runs is killed if that can be, else left to it after 10 s."""

@@ -21,6 +21,7 @@ from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._hearing import Hearing
 from anypool._line import Setting, packed_initializer
 from anypool._packing import DROPPED_BODY, Parcel, named_body, pack, pack_arguments, pack_body, run_message
+from anypool._shield import give_back
 from anypool._slot import Cause, Flight
 from anypool._watch import Watch
 from anypool._wire import NO_DIGEST, Kind, Message, Ref, control, grant
@@ -289,6 +290,10 @@ class ProcessCrew(Hearing):
         """Its name, this host, and its process id (0 until it has started)."""
         channel = self._channels.get(slot)
         return f"process-{slot}", os.uname().nodename, channel.pid if channel is not None else 0
+
+    def abandon(self) -> None:
+        """Give back the lock of what is written."""
+        give_back(self._lock)
 
     def close(self) -> None:
         """Let idle workers end, kill the others, and hear the agent out."""

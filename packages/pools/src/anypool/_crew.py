@@ -167,6 +167,9 @@ class Crew(Protocol):
     def identify(self, slot: int) -> tuple[str, str, int]:
         """Name, host and process id of a slot's worker."""
 
+    def abandon(self) -> None:
+        """Give back the locks that the calling thread holds: an exception of a handler struck where it took them."""
+
     def close(self) -> None:
         """End all workers, idle or not, and wait for that; at most 10 s. Idempotent."""
 

@@ -127,6 +127,7 @@ class Driver(ABC):
             cause="interrupted",
         )
         try:
+            self.crew.abandon()
             with self.section:
                 for slot in list(self.desk.slots.values()):
                     if slot.flights:

@@ -55,6 +55,9 @@ class _Local:
         """Only threads have a life of their own."""
         return None
 
+    def abandon(self) -> None:
+        """There are no locks."""
+
 
 class SerialCrew(_Local):
     """One slot, served by whoever polls."""

@@ -108,6 +108,12 @@ shield = Shield()
 os.register_at_fork(after_in_child=shield.after_fork)
 
 
+def give_back(lock: Any) -> None:
+    """Release an `RLock` as often as the calling thread has taken it."""
+    while lock._is_owned():  # noqa: SLF001 - as `Condition` asks
+        lock.release()
+
+
 class Section:
     """A lock whose holder isn't interrupted.
 
@@ -125,8 +131,7 @@ class Section:
 
     def abandon(self) -> None:
         """Give the lock back, however often the calling thread has taken it."""
-        while self.held:
-            self._lock.release()
+        give_back(self._lock)
 
     def __enter__(self) -> None:
         shield.__enter__()
