@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         LauncherNotFound,
         LauncherUnavailable,
         Oversubscribed,
+        OversubscribedWarning,
         PlanError,
         PoolClosed,
         RemoteError,
@@ -21,29 +22,43 @@ if TYPE_CHECKING:
         Unserializable,
         WorkerLost,
     )
-    from anypool._launcher import LAUNCHER_API, Launcher, usable_cpus
+    from anypool._cpus import usable_cpus
+    from anypool._launcher import LAUNCHER_API, Launcher, Traits
     from anypool._maps import Amap, Asmap, Imap, Ismap, Map, Smap, Uimap
     from anypool._names import ProcessPool, SerialPool, ThreadPool
+    from anypool._plan import Mixed, Nested, Plan
     from anypool._pool import Pool
     from anypool._result import Result
     from anypool._seeding import rng
     from anypool._select import get_pool
+    from anypool._sources import plan
+    from anypool.launchers.multiprocess import Multiprocess
+    from anypool.launchers.process import Process
+    from anypool.launchers.serial import Serial
+    from anypool.launchers.thread import Thread
 
 __version__ = "0.1.0"
 
 _PLACES = {
     "_crew": ["WorkerInfo"],
     "_errors": [
-        "AnypoolError", "LauncherNotFound", "LauncherUnavailable", "Oversubscribed", "PlanError", "PoolClosed",
-        "RemoteError", "RemoteTraceback", "TaskTimeout", "Unserializable", "WorkerLost",
+        "AnypoolError", "LauncherNotFound", "LauncherUnavailable", "Oversubscribed", "OversubscribedWarning",
+        "PlanError", "PoolClosed", "RemoteError", "RemoteTraceback", "TaskTimeout", "Unserializable", "WorkerLost",
     ],
-    "_launcher": ["LAUNCHER_API", "Launcher", "usable_cpus"],
+    "_cpus": ["usable_cpus"],
+    "_launcher": ["LAUNCHER_API", "Launcher", "Traits"],
     "_maps": ["Amap", "Asmap", "Imap", "Ismap", "Map", "Smap", "Uimap"],
     "_names": ["ProcessPool", "SerialPool", "ThreadPool"],
+    "_plan": ["Mixed", "Nested", "Plan"],
     "_pool": ["Pool"],
     "_result": ["Result"],
     "_seeding": ["rng"],
     "_select": ["get_pool"],
+    "_sources": ["plan"],
+    "launchers.multiprocess": ["Multiprocess"],
+    "launchers.process": ["Process"],
+    "launchers.serial": ["Serial"],
+    "launchers.thread": ["Thread"],
 }  # fmt: skip
 _PLACE_OF = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -58,23 +73,33 @@ __all__ = [
     "LauncherNotFound",
     "LauncherUnavailable",
     "Map",
+    "Mixed",
+    "Multiprocess",
+    "Nested",
     "Oversubscribed",
+    "OversubscribedWarning",
+    "Plan",
     "PlanError",
     "Pool",
     "PoolClosed",
+    "Process",
     "ProcessPool",
     "RemoteError",
     "RemoteTraceback",
     "Result",
+    "Serial",
     "SerialPool",
     "Smap",
     "TaskTimeout",
+    "Thread",
     "ThreadPool",
+    "Traits",
     "Uimap",
     "Unserializable",
     "WorkerInfo",
     "WorkerLost",
     "get_pool",
+    "plan",
     "rng",
     "usable_cpus",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from anypool._aside import Aside
 from anypool._chunk import Body, Calling, Mode
+from anypool._context import Scope
 from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
 from anypool._foreign import Trip, Unmade, begins, final, words
@@ -44,10 +45,12 @@ class ExecutorCrew:
     reports_items = False
     greets = False
     keeps_context = False
+    tells_cpus = False
     inline = 0
 
     def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
         self._kind = kind
+        self.scope: Scope | None = None
         self._executor, self._launch, self._workers = executor, launch, workers
         self._breaks = 0
         self._warm = self._closed = False
@@ -87,7 +90,7 @@ class ExecutorCrew:
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Body, Mode, Any, int]:
         """Serialise one call, as far as the lane of calls does not do it."""
-        body = named_body(f) or self.body(Calling(f))
+        body = (named_body(f) if self.scope is None else None) or self.body(Calling(f, scope=self.scope))
         mode, payload, size = pack_arguments(args, kwargs)
         return body, mode, payload, size
 

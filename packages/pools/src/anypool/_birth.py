@@ -13,7 +13,9 @@ import types
 from collections.abc import Callable
 
 from anypool import _agents, _linux
+from anypool._context import become_worker
 from anypool._start import is_standard
+from anypool._threads import limit_new_libraries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,6 +98,9 @@ class Birth:
         if setup.get("env") is not None:
             _set_environment(setup["env"])
         os.environ[MARK] = f"{self.agent}.{self.number}"
+        become_worker(setup.get("cpus"))
+        if setup.get("cpus") is not None:
+            limit_new_libraries(setup["cpus"])
         if setup.get("umask") is not None:
             os.umask(setup["umask"])
         if setup.get("affinity"):

@@ -16,6 +16,7 @@ from typing import Any
 from anypool import _linux
 from anypool._channel import Channel
 from anypool._chunk import Body, Calling, Mode
+from anypool._context import Scope
 from anypool._crew import Event
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._hearing import Hearing
@@ -42,10 +43,12 @@ class ProcessCrew(Hearing):
     reports_items = True
     greets = True
     keeps_context = False
+    tells_cpus = True
 
     def __init__(self, workers: int, setting: Setting) -> None:
         # First, for it may be refused when nothing is open yet.
         self._initializer = packed_initializer(setting)
+        self.scope: Scope | None = None
         super().__init__(setting)
         self._workers, self._setting = workers, setting
         self._by_fd: dict[int, Channel] = {}
@@ -134,7 +137,7 @@ class ProcessCrew(Hearing):
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Body, Mode, Any, int]:
         """Serialise one call, as far as the lane of calls does not do it."""
-        body = named_body(f) or self.body(Calling(f))
+        body = (named_body(f) if self.scope is None else None) or self.body(Calling(f, scope=self.scope))
         mode, payload, size = pack_arguments(args, kwargs, self._buffers.place)
         return body, mode, payload, size
 

@@ -14,18 +14,25 @@ if TYPE_CHECKING:
     from enum import IntEnum
     from typing import Any, NamedTuple, Protocol
 
+    from anypool._context import Scope
     from anypool._seeding import Seeding
 
     class Calling(NamedTuple):
-        """What is called for each item, in the form that crosses to the worker."""
+        """What is called for each item, in the form that crosses to the worker.
+
+        `scope`: what holds in the tasks; None for what the worker was started with.
+        """
 
         function: Callable[..., Any]
         kwargs: dict[str, Any] | None = None
         retry_on: tuple[type[BaseException], ...] = ()
         seeding: Seeding | None = None
+        scope: Scope | None = None
 
 else:
-    Calling = namedtuple("Calling", ("function", "kwargs", "retry_on", "seeding"), defaults=(None, (), None))
+    Calling = namedtuple(
+        "Calling", ("function", "kwargs", "retry_on", "seeding", "scope"), defaults=(None, (), None, None)
+    )
     IntEnum = Protocol = object
 
 __all__: list[str] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from anypool._chunk import Body, Calling, Mode, Outcomes
+from anypool._context import Scope
 from anypool._slot import Cause, Flight, Slot
 
 __all__: list[str] = []
@@ -107,7 +108,8 @@ class Crew(Protocol):
     the engine's lock held and must not block; `body` and `pack` without it, for they run user code. A crew that
     `runs_here` runs tasks in `poll`, where Ctrl-C is the task's. One that doesn't report items can't be asked for
     careful chunks. One that `greets` delivers `Ready` for each worker. One that `keeps_context` runs each chunk in a
-    copy of the caller's context variables.
+    copy of the caller's context variables. One that `tells_cpus` has workers that know from their start how many are
+    theirs. `scope` is what holds in its tasks and goes along with what is called, set by the pool.
     """
 
     polled: bool
@@ -115,6 +117,8 @@ class Crew(Protocol):
     reports_items: bool
     greets: bool
     keeps_context: bool
+    tells_cpus: bool
+    scope: Scope | None
 
     @property
     def inline(self) -> int:

@@ -12,6 +12,7 @@ __all__ = [
     "LauncherNotFound",
     "LauncherUnavailable",
     "Oversubscribed",
+    "OversubscribedWarning",
     "PlanError",
     "PoolClosed",
     "RemoteError",
@@ -36,6 +37,10 @@ class PoolClosed(AnypoolError, ValueError):
 
 class Oversubscribed(AnypoolError, RuntimeError):
     """Far more workers were asked for than there are CPUs."""
+
+
+class OversubscribedWarning(RuntimeWarning):
+    """More workers were asked for than there are CPUs."""
 
 
 class PlanError(AnypoolError, ValueError):

@@ -5,44 +5,79 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from anypool._context import scope
 from anypool._crew import Crew
-from anypool._options import whole
+from anypool._options import names_of, whole
 from anypool._recipe import field_names, recipe
+
+if TYPE_CHECKING:
+    from anypool._plan import Mixed, Nested
 
 __all__: list[str] = []
 
 LAUNCHER_API = 1
 
 
-def usable_cpus() -> int:
-    """How many CPUs this process may use: those of its affinity mask, not those of the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+class Traits(NamedTuple):
+    """What is so where a launcher's tasks run. What is left out takes the cautious value; the kit tests what is claimed.
+
+    `crosses`: whether tasks get their arguments as `"bytes"` or by `"references"`, as threads do. `reruns`: the engine
+    may run a task again by itself. `isolates`: the end of one worker leaves the others alone. `secure`: what crosses a
+    network is authenticated and encrypted; None where there is no network.
+    """
+
+    crosses: Literal["bytes", "references"] = "bytes"
+    reruns: bool = True
+    isolates: bool = False
+    secure: bool | None = False
+
+
+def cpus() -> float:
+    """CPUs for a pool that is opened here: a task's share, else all that this process may use."""
+    here = scope()
+    if here is not None and here.cpus is not None:
+        return here.cpus
+    from anypool._cpus import usable_cpus
+
+    return usable_cpus()
 
 
 @recipe
 class Launcher:
     """What to start, as a picklable recipe: frozen, without live resources. Subclasses have a `name` and `launch()`.
 
-    `workers`: how many, at least 1 (`ValueError`); None for as many as there are usable CPUs where the pool is opened.
+    `workers`: how many, at least 1 (`ValueError`); None for what is left of the budget where the pool is opened.
+    `oversubscribe`: more than three times as many workers as CPUs are meant. `tags`: by which maps ask for these workers
+    among others, see `needs=`.
+
+    A class says in `api` which contract it was written for (`anypool.LAUNCHER_API`), and in `traits` what is so.
+    `argument` is the field that text after a colon fills (`process:4`); a field that is a tuple takes several.
+    `on_this_machine`: its workers use this machine's CPUs, and count against the budget.
     """
 
     name: ClassVar[str] = ""
+    api: ClassVar[int] = LAUNCHER_API
+    traits: ClassVar[Traits] = Traits()
+    argument: ClassVar[str] = "workers"
+    on_this_machine: ClassVar[bool] = False
     starts_workers: ClassVar[bool] = True
 
     workers: int | None = None
+    oversubscribe: bool = False
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers is not None:
             object.__setattr__(self, "workers", whole("workers", self.workers, 1))
+        if self.tags:
+            object.__setattr__(self, "tags", names_of("tags", self.tags))
 
     @property
     def size(self) -> int:
         """How many workers it will be, resolved now."""
-        return self.workers if self.workers is not None else usable_cpus()
+        return self.workers if self.workers is not None else max(1, int(cpus()))
 
     def launch(self) -> Executor | Crew:
         """Start the workers: a standard `Executor`, or a crew. Each call starts others.
@@ -52,12 +87,31 @@ class Launcher:
         raise NotImplementedError(f"{type(self).__name__}.launch")
 
     @classmethod
+    def missing(cls) -> str | None:
+        """Why it can't run here, with the line that would mend it; None if it can. Starts nothing."""
+        return None
+
+    @classmethod
     def option_names(cls) -> list[str]:
         """What `get_pool` accepts for this launcher."""
         return list(field_names(cls))
 
+    def __truediv__(self, inner: Launcher) -> Nested:
+        """One flat pool of the `inner` workers of every worker of this: `Ssh("n1", "n2") / Process(8)`."""
+        from anypool._plan import nested
+
+        return nested(self, inner)
+
+    def __add__(self, other: Launcher) -> Mixed:
+        """One pool, and one queue, of both: `Process(4) + Thread(2)`."""
+        from anypool._plan import mixed
+
+        return mixed(self, other)
+
     def __str__(self) -> str:
-        return self.name if self.workers is None else f"{self.name}:{self.workers}"
+        from anypool._grammar import written
+
+        return written(self)
 
 
 @recipe
@@ -110,4 +164,6 @@ class ProcessOptions(WorkerOptions):
                 raise ValueError(f"env has names without '=', and no null characters, got {key!r}: {value!r}")
 
 
-Launcher.__module__ = "anypool"
+for _public in (Launcher, Traits):
+    _public.__module__ = "anypool"
+del _public

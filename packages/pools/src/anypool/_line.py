@@ -28,13 +28,17 @@ _Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class Setting(NamedTuple):
-    """What workers start with; `env` is added to the owner's environment, `memory` is a limit in bytes."""
+    """What workers start with; `env` is added to the owner's environment, `memory` is a limit in bytes.
+
+    `cpus` are each worker's own.
+    """
 
     initializer: Callable[..., object] | None = None
     initargs: tuple[Any, ...] = ()
     env: Mapping[str, str] | None = None
     cwd: str | None = None
     memory: int | None = None
+    cpus: float | None = None
 
 
 def packed_initializer(setting: Setting) -> list[bytes]:
@@ -70,6 +74,7 @@ class Line:
             Kind.SETUP, sys_path=[_absolute(entry) for entry in sys.path], argv=[*map(_plain, sys.argv)],
             cwd=os.path.abspath(setting.cwd) if setting.cwd else _folder(), env=environment, umask=_linux.umask(),
             affinity=sorted(os.sched_getaffinity(0)), memory_limit=setting.memory,
+            cpus=setting.cpus,
         )  # fmt: skip
         self._control.send(setup)
 

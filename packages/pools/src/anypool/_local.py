@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from anypool._chunk import Body, Calling, Chunk, Direct, Mode
+from anypool._context import Scope, context_with
 from anypool._crew import Begun, Event, Failed, Lost, Replied
 from anypool._errors import WorkerLost
 from anypool._gate import Gate, Task, open_gate
@@ -31,6 +32,9 @@ _CLOSE_SECONDS = 10.0
 class _Local:
     """What both crews share: nothing is packed, nobody is another process."""
 
+    tells_cpus = False
+    scope: Scope | None = None
+
     def body(self, calling: Calling) -> Body:
         """The function as it is."""
         return Body(calling, key=id(calling.function))
@@ -43,7 +47,7 @@ class _Local:
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Body, Mode, Any, int]:
         """All as it is."""
-        return self.body(Calling(f)), Mode.CALL, (args, kwargs), 0
+        return self.body(Calling(f, scope=self.scope)), Mode.CALL, (args, kwargs), 0
 
     def release(self, body: Body) -> None:
         """Nothing was kept."""
@@ -274,7 +278,9 @@ class ThreadCrew(_Local):
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Body, Mode, Any, int]:
         """All as it is, and the context in which it is called."""
-        return self.body(Calling(f)), Mode.CALL, (args, kwargs, contextvars.copy_context()), 0
+        called = Calling(f, scope=self.scope)
+        # Each call runs in a context of its own, in which the scope has to hold.
+        return self.body(called), Mode.CALL, (args, kwargs, context_with(self.scope)), 0
 
     @staticmethod
     def context_of(chunk: Chunk) -> contextvars.Context:

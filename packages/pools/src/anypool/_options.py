@@ -124,6 +124,14 @@ def whole(name: str, value: object, least: int | None, where: str = "") -> int:
     return number
 
 
+def names_of(name: str, value: object) -> tuple[str, ...]:
+    """One name or several as a tuple; `TypeError` for anything else."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, (tuple, list, set, frozenset)) or not all(isinstance(each, str) and each for each in names):
+        raise TypeError(f"{name} is a name or a tuple of names, got {value!r}")
+    return tuple(names)
+
+
 def _chunksize(method: str, value: object, lazy: bool) -> int | None:
     if value == 0 and not lazy:
         return None

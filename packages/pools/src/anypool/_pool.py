@@ -11,13 +11,15 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from anypool._budget import check
 from anypool._calling import SingleCalls
 from anypool._chunk import Mode
+from anypool._context import Scope, entered, scope
 from anypool._crew import Crew, WorkerInfo
 from anypool._engine import Engine
 from anypool._errors import PoolClosed
 from anypool._helper import helper
-from anypool._launcher import Launcher
+from anypool._launcher import Launcher, cpus
 from anypool._mapping import Many, Maps
 from anypool._options import Options, whole
 from anypool._registry import finish_before_executors, guests, pools
@@ -27,6 +29,7 @@ from anypool._work import gather_later, iterate, open_stream, run_map
 
 if TYPE_CHECKING:
     from anypool._executor import PoolExecutor
+    from anypool._plan import Plan
     from anypool.launchers.serial import Caller
 
 __all__: list[str] = []
@@ -47,13 +50,15 @@ class Pool(Maps, SingleCalls):
 
     It can be pickled: it arrives as an equivalent pool, one for however many copies, started when first used and ended
     when idle for 10 s, of the size that was asked for (a default one is that of the place it arrives at). Back in its
-    own process it is itself. `launcher` is the recipe that it was made from.
+    own process it is itself. `launcher` is the recipe that it was made from, `below` are the levels for its tasks.
     """
 
-    def __init__(self, launcher: Launcher, *, start: bool = True) -> None:
+    def __init__(self, launcher: Launcher, *, below: tuple[Launcher, ...] = (), start: bool = True) -> None:
         if not hasattr(launcher, "starts_workers"):
             raise TypeError(f'a Pool is made of a launcher, got {launcher!r}; get_pool("process:4") makes one by name')
-        self.launcher = launcher
+        self.launcher, self.below = launcher, below
+        # The share of the CPUs that it has, whoever starts its workers when.
+        self._opened_in = scope()
         self._id = os.urandom(16).hex()
         self._size: int | None = None
         self._made: Engine | None = None
@@ -145,6 +150,8 @@ class Pool(Maps, SingleCalls):
 
         launcher = replace(self.launcher, workers=whole("workers", workers, 1))
         self._check_open()
+        with entered(self._opened_in):
+            check(launcher, launcher.size)
         self.launcher, self._size = launcher, launcher.size
         if self._made is not None:
             self._engine().resize(self._size)
@@ -179,15 +186,19 @@ class Pool(Maps, SingleCalls):
     def __len__(self) -> int:
         """How many workers it has, or will have when it starts."""
         if self._size is None:
-            self._size = self.launcher.size
+            with entered(self._opened_in):
+                self._size = self.launcher.size
         return self._size
 
     @property
-    def plan(self) -> Launcher:
-        """Where it runs, with the number of workers that it has: prints as the text that `get_pool` takes."""
+    def plan(self) -> Plan:
+        """Where it and its tasks run, with the number of workers that it has: prints as what `get_pool` takes."""
         from dataclasses import replace
 
-        return replace(self.launcher, workers=len(self) if self.launcher.starts_workers else None)
+        from anypool._plan import Plan
+
+        first = replace(self.launcher, workers=len(self) if self.launcher.starts_workers else None)
+        return Plan((first, *self.below))
 
     def workers(self) -> list[WorkerInfo]:
         """Each worker: name, host, pid, tasks done, busy seconds, state. Empty while there are none."""
@@ -222,7 +233,7 @@ class Pool(Maps, SingleCalls):
         return f"<anypool.Pool {self.launcher.name}:{len(self)}, {self._state}{flying}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrive, (self._id, self.launcher)
+        return _arrive, (self._id, self.launcher, self.below)
 
     # Within.
 
@@ -243,7 +254,9 @@ class Pool(Maps, SingleCalls):
     def _wake(self, timeout: float | None) -> Engine:
         self._check_open()
         if not self.launcher.starts_workers:
-            return Engine(self._here().crew(aside=timeout is not None))
+            crew = self._here().crew(aside=timeout is not None)
+            crew.scope = self._serial_scope
+            return Engine(crew)
         if self._used:
             # Before it is asked for: who ends the pool for being idle looks at this once more after taking it away.
             self._used = time.monotonic()
@@ -261,6 +274,12 @@ class Pool(Maps, SingleCalls):
             guests.watch()
         return engine
 
+    @property
+    def _serial_scope(self) -> Scope:
+        # The caller does it itself, with all that it has.
+        share = None if self._opened_in is None else self._opened_in.cpus
+        return Scope(self.below, share, "the plan of the task")
+
     def _here(self) -> Caller:
         if self._caller is None:
             from anypool.launchers.serial import Caller, Serial
@@ -272,6 +291,14 @@ class Pool(Maps, SingleCalls):
         return self._caller
 
     def _crew(self) -> Crew:
+        with entered(self._opened_in):
+            crew = self._launched()
+            share = float(cpus()) / len(self)
+        if self.below or not crew.tells_cpus:
+            crew.scope = Scope(self.below, share, "the plan of the task")
+        return crew
+
+    def _launched(self) -> Crew:
         launched = self.launcher.launch()
         if not isinstance(launched, Executor):
             return launched
@@ -279,12 +306,13 @@ class Pool(Maps, SingleCalls):
 
         self._on_executor = True
         finish_before_executors()
-        pool, first = weakref.ref(self), self.launcher
+        pool, first, opened_in = weakref.ref(self), self.launcher, self._opened_in
 
         def again() -> Executor:
             # Of the size that the pool has then; a strong reference would keep a forgotten pool alive.
             live = pool()
-            executor = (live.launcher if live is not None else first).launch()
+            with entered(opened_in):
+                executor = (live.launcher if live is not None else first).launch()
             assert isinstance(executor, Executor)
             return executor
 
@@ -352,12 +380,12 @@ class Pool(Maps, SingleCalls):
         engine.close()
 
 
-def _arrive(identity: str, launcher: Launcher) -> Pool:
+def _arrive(identity: str, launcher: Launcher, below: tuple[Launcher, ...]) -> Pool:
     """A pickled pool: the original where it lives, one and the same equivalent elsewhere."""
     with guests.arriving:
         pool = pools.get(identity)
         if not isinstance(pool, Pool):
-            pool = Pool(launcher, start=False)
+            pool = Pool(launcher, below=below, start=False)
             pool._become_guest(identity)  # noqa: SLF001 - our own
         elif pool._used:  # noqa: SLF001
             pool._come_again(launcher)  # noqa: SLF001

@@ -35,19 +35,20 @@ class _PutOff:
         return getattr(owner if instance is None else instance, self._name)
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
+@dataclass_transform(frozen_default=True)
 def recipe(cls: type[T]) -> type[T]:
-    """`dataclass(frozen=True, kw_only=True)`, put off. Every field has a default that is no `field()`."""
+    """`dataclass(frozen=True)`, put off. Every field has a default that is no `field()`."""
     own = [name for name, kind in vars(cls).get("__annotations__", {}).items() if not kind.startswith("ClassVar")]
     inherited = [name for base in reversed(cls.__mro__) for name in _fields.get(base, ())]
     _fields[cls] = list(dict.fromkeys(inherited + own))
     defaults = {name: getattr(cls, name) for name in _fields[cls]}
 
-    def make(self: Any, /, **options: Any) -> None:
-        if options.keys() - defaults.keys():
+    def make(self: Any, /, *args: Any, **options: Any) -> None:
+        if len(args) > len(defaults) or options.keys() - list(defaults)[len(args) :]:
             _finish(cls)
-            cls.__init__(self, **options)  # which says what is wrong with them
+            cls.__init__(self, *args, **options)  # which says what is wrong with them
         self.__dict__.update(defaults)
+        self.__dict__.update(zip(defaults, args, strict=False))
         self.__dict__.update(options)
         self.__post_init__()
 
@@ -78,7 +79,7 @@ def _finish(cls: type) -> None:
 def _make(cls: type, module: str) -> None:
     from dataclasses import dataclass
 
-    make = dataclass(frozen=True, kw_only=True)
+    make = dataclass(frozen=True)
     shown, cls.__module__ = cls.__module__, module
     for name in _PUT_OFF:
         delattr(cls, name)

@@ -12,6 +12,7 @@ from struct import Struct
 from time import perf_counter
 
 from anypool._chunk import Calling, Direct, Mode
+from anypool._context import Scope, entered
 from anypool._failure import RAISED, STOPPED, Failure, as_an_items, describe
 from anypool._segments import SegmentLost
 from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
@@ -41,6 +42,21 @@ _FEW = 16
 
 
 _here = threading.local()
+# A task is never outside of tasks, whatever its launcher says.
+_NOTHING_LEFT = Scope()
+
+
+class _Unchanged:
+    """What a worker was started with holds."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+_AS_STARTED = _Unchanged()
 
 
 def loading() -> bool:
@@ -201,9 +217,11 @@ class Server:
     def _measured(
         self, message: Message, calling: Calling, calls: Iterator[Any], count: int, budget: float, stop: bool
     ) -> Message:
-        started = perf_counter()
-        values, errors = run(calls, count, budget, stop)
-        return self._pack(message, values, errors, perf_counter() - started, calling.retry_on)
+        with entered(calling.scope) if calling.scope is not None else _AS_STARTED:
+            started = perf_counter()
+            values, errors = run(calls, count, budget, stop)
+            seconds = perf_counter() - started
+        return self._pack(message, values, errors, seconds, calling.retry_on)
 
     def _one(self, message: Message, calling: Calling, call: tuple[Any, Any]) -> Message:
         """A single call: what `_measured` does, less its machinery."""
@@ -371,8 +389,9 @@ def serve_here(
     """Run a chunk by reference, in the calling thread."""
     end = skip + count
     items = [column[skip:end] for column in items] if mode is Mode.MAP else items[skip:end]
-    started = perf_counter()
-    values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
-    seconds = perf_counter() - started
+    with entered(calling.scope or _NOTHING_LEFT):
+        started = perf_counter()
+        values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
+        seconds = perf_counter() - started
     retryable = {at: isinstance(error, calling.retry_on) for at, error in errors.items()}
     return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable)

@@ -61,7 +61,7 @@ def _stream(
     crew = engine.crew
     length = _shortest(iterables)
     source = (Input if options.seed is None else Numbered)(mode, iterables, options.strict)
-    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options)))
+    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options), crew.scope))
     careful = options.timeout is not None or options.lost_retries == 0
     fixed = options.chunksize
     if (crew.runs_here and options.lazy) or (careful and not crew.reports_items):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import itertools
 import os
 import signal
@@ -19,15 +20,18 @@ from multiprocessing import process as standard_process
 from struct import Struct
 from typing import Any, ClassVar, Literal
 
+from anypool._context import become_worker
 from anypool._errors import LauncherUnavailable, Unserializable, WorkerLost
-from anypool._launcher import Launcher, ProcessOptions
+from anypool._launcher import Launcher, ProcessOptions, Traits, cpus
 from anypool._recipe import recipe
+from anypool._threads import limit_threads
 from anypool._wire import IN_BAND
 from anypool_serialize import dumps, initialize, loads
 
 __all__ = ["Multiprocess"]
 
 _POPEN = {"spawn": "popen_spawn_posix", "forkserver": "popen_forkserver"}
+_MISSING = "launcher 'multiprocess' needs the package multiprocess: pip install 'anypool[multiprocess]'"
 _LOOK_SECONDS = 1.0
 _KILL_SECONDS = 5.0
 # Small enough to be written whole or not at all, so that all workers may share one pipe.
@@ -50,6 +54,9 @@ class Multiprocess(ProcessOptions, Launcher):
     """
 
     name: ClassVar[str] = "multiprocess"
+    api: ClassVar[int] = 1
+    traits: ClassVar[Traits] = Traits("bytes", reruns=False, isolates=False, secure=None)
+    on_this_machine: ClassVar[bool] = True
     start_method: Literal["spawn", "forkserver", "fork"] = "spawn"
 
     def __post_init__(self) -> None:
@@ -60,14 +67,17 @@ class Multiprocess(ProcessOptions, Launcher):
         if self.start_method == "fork" and self.max_tasks_per_worker is not None:
             raise ValueError("max_tasks_per_worker needs start_method spawn or forkserver: fork can't replace a worker")
 
+    @classmethod
+    def missing(cls) -> str | None:
+        """The package, if it is not installed."""
+        return None if importlib.util.find_spec("multiprocess") is not None else _MISSING
+
     def launch(self) -> _Executor:
         """A standard executor over a context of multiprocess."""
         try:
             import multiprocess
         except ImportError as error:
-            raise LauncherUnavailable(
-                "launcher 'multiprocess' needs the package multiprocess: pip install 'anypool[multiprocess]'"
-            ) from error
+            raise LauncherUnavailable(_MISSING) from error
         context = multiprocess.get_context(self.start_method)
         if self.start_method in _POPEN:
             context = _bridged(context, _POPEN[self.start_method])
@@ -133,7 +143,8 @@ class _Executor(ProcessPoolExecutor):
 
 def _packed(recipe: Multiprocess) -> bytes:
     folder = None if recipe.cwd is None else os.path.abspath(recipe.cwd)
-    setup = recipe.initializer, recipe.initargs, dict(recipe.env or {}), folder
+    share = float(cpus()) / recipe.size
+    setup = recipe.initializer, recipe.initargs, dict(recipe.env or {}), folder, share
     try:
         return bytes(dumps(setup, oob=IN_BAND).header)
     except Exception as error:
@@ -154,7 +165,9 @@ def _begin(setup: bytes, key: bytes, told: Any) -> None:
     if (legacy := sys.modules.get("numpy.random")) is not None:
         legacy.seed()  # Forked workers would all draw the numbers that the owner draws next.
     try:
-        initializer, initargs, env, folder = loads(setup)
+        initializer, initargs, env, folder, share = loads(setup)
+        become_worker(share)
+        limit_threads(share)
         os.environ.update(env)
         if folder is not None:
             os.chdir(folder)
@@ -244,3 +257,6 @@ def _no_main() -> Iterator[None]:
         yield
     finally:
         spawn.get_preparation_data = prepare
+
+
+Multiprocess.__module__ = "anypool"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, ClassVar
 
-from anypool._launcher import Launcher, ProcessOptions
+from anypool._launcher import Launcher, ProcessOptions, Traits, cpus
 from anypool._options import whole
 from anypool._recipe import recipe
 
@@ -26,6 +26,9 @@ class Process(ProcessOptions, Launcher):
     """
 
     name: ClassVar[str] = "process"
+    api: ClassVar[int] = 1
+    traits: ClassVar[Traits] = Traits("bytes", reruns=False, isolates=True, secure=None)
+    on_this_machine: ClassVar[bool] = True
     max_memory_per_worker: int | None = None
 
     def __post_init__(self) -> None:
@@ -35,11 +38,24 @@ class Process(ProcessOptions, Launcher):
             limit = whole("max_memory_per_worker", self.max_memory_per_worker, _LEAST_MEMORY, " bytes (1 MiB)")
             object.__setattr__(self, "max_memory_per_worker", limit)
 
+    @classmethod
+    def missing(cls) -> str | None:
+        """What this system lacks."""
+        from anypool import _linux
+
+        return _linux.supported()
+
     def launch(self) -> ProcessCrew:
         """Start the agent, if this process has none, and the workers."""
         from anypool._channels import ProcessCrew
         from anypool._line import Setting
 
         folder = None if self.cwd is None else os.fspath(self.cwd)
-        setting = Setting(self.initializer, self.initargs, self.env, folder, self.max_memory_per_worker)
-        return ProcessCrew(self.size, setting)
+        size = self.size
+        setting = Setting(
+            self.initializer, self.initargs, self.env, folder, self.max_memory_per_worker, float(cpus()) / size
+        )
+        return ProcessCrew(size, setting)
+
+
+Process.__module__ = "anypool"

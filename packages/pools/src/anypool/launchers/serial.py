@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from anypool._crew import Crew, Event, Replied, WorkerInfo
 from anypool._errors import WorkerLost
-from anypool._launcher import Launcher, WorkerOptions
+from anypool._launcher import Launcher, Traits, WorkerOptions
 from anypool._local import SerialCrew, ThreadCrew
 from anypool._recipe import recipe
 
@@ -26,6 +26,8 @@ class Serial(WorkerOptions, Launcher):
     """
 
     name: ClassVar[str] = "serial"
+    api: ClassVar[int] = 1
+    traits: ClassVar[Traits] = Traits("references", reruns=False, isolates=False, secure=None)
     starts_workers: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -110,3 +112,6 @@ class _Aside(ThreadCrew):
             deliver(events)
 
         return super().start(counted)
+
+
+Serial.__module__ = "anypool"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from anypool._launcher import Launcher, WorkerOptions
+from anypool._launcher import Launcher, Traits, WorkerOptions
 from anypool._local import ThreadCrew
 from anypool._recipe import recipe
 
@@ -20,6 +20,8 @@ class Thread(WorkerOptions, Launcher):
     """
 
     name: ClassVar[str] = "thread"
+    api: ClassVar[int] = 1
+    traits: ClassVar[Traits] = Traits("references", reruns=False, isolates=False, secure=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,3 +30,6 @@ class Thread(WorkerOptions, Launcher):
     def launch(self) -> ThreadCrew:
         """Start the threads."""
         return ThreadCrew(self.size, self.initializer, self.initargs)
+
+
+Thread.__module__ = "anypool"

@@ -1,0 +1,42 @@
+"""The command `anypool`, also `python -m anypool`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from anypool._errors import AnypoolError
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; 0, or 1 with what is wrong on stderr, or 2 for a command that isn't understood."""
+    parser = argparse.ArgumentParser(prog="anypool", description="One map, from serial to every core of a machine.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("backends", help="list the launchers, and whether each can run here")
+    given = parser.parse_args(arguments)
+    try:
+        return _COMMANDS[given.command](given)
+    except AnypoolError as error:
+        print(f"anypool: {error}", file=sys.stderr)
+        return 1
+
+
+def _backends(_: argparse.Namespace) -> int:
+    from anypool._backends import backends
+
+    rows = [
+        (backend.name, backend.version, backend.distribution, "runs here" if backend.runs else f"no: {backend.why}")
+        for backend in backends()
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+_COMMANDS = {"backends": _backends}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A crew made of crews."""

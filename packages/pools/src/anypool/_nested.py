@@ -1,0 +1,1 @@
+"""A crew whose slots are the workers of hubs."""
