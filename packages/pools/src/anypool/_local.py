@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
-from anypool._chunk import Body, Calling, Chunk, Direct, Mode
+from anypool._chunk import Body, Calling, Chunk, Direct, Mode, Outcomes
 from anypool._context import Scope, context_with
 from anypool._crew import Begun, Event, Failed, Lost, Replied
 from anypool._errors import WorkerLost
@@ -150,9 +150,9 @@ class _Worker(Task):
                 return
             self._crew.deliver([event])
 
-    def _call(self, context: contextvars.Context, chunk: Chunk) -> Direct:
+    def _call(self, context: contextvars.Context, chunk: Chunk) -> Outcomes:
         assert self.gate is not None
-        return self.gate.run(self, partial(context.run, _run, chunk))
+        return self.gate.run(self, partial(context.run, self._crew.run_chunk, chunk))
 
     def leave(self) -> None:
         """Give up what runs."""
@@ -286,6 +286,10 @@ class ThreadCrew(_Local):
     def context_of(chunk: Chunk) -> contextvars.Context:
         """A copy of the context in which the map was called."""
         return chunk.job.context.copy() if chunk.job.context is not None else contextvars.copy_context()
+
+    def run_chunk(self, chunk: Chunk) -> Outcomes:
+        """Run a chunk in the calling thread."""
+        return _run(chunk)
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Put the chunk before the thread."""
