@@ -62,7 +62,9 @@ def borrow(executor: Executor, options: dict[str, Any]) -> Borrowed:
         if name not in ("workers", "tags"):
             raise TypeError(f"a pool over an executor has the options workers and tags, got {name!r}")
     workers = options.get("workers")
-    return Borrowed(workers if workers is not None else _size_of(executor), tags=options.get("tags", ()), executor=executor)
+    return Borrowed(
+        workers if workers is not None else _size_of(executor), tags=options.get("tags", ()), executor=executor
+    )
 
 
 def _size_of(executor: Executor) -> int:

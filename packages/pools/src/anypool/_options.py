@@ -127,7 +127,9 @@ def whole(name: str, value: object, least: int | None, where: str = "") -> int:
 def names_of(name: str, value: object) -> tuple[str, ...]:
     """One name or several as a tuple; `TypeError` for anything else."""
     names = (value,) if isinstance(value, str) else value
-    if not isinstance(names, (tuple, list, set, frozenset)) or not all(isinstance(each, str) and each for each in names):
+    if not isinstance(names, (tuple, list, set, frozenset)) or not all(
+        isinstance(each, str) and each for each in names
+    ):
         raise TypeError(f"{name} is a name or a tuple of names, got {value!r}")
     return tuple(names)
 
