@@ -140,9 +140,9 @@ def test_options_of_launchers_are_refused(threads: cf.ThreadPoolExecutor) -> Non
 
 
 def test_such_a_pool_can_not_be_sent_and_says_why(threads: cf.ThreadPoolExecutor) -> None:
-    with get_pool(threads) as pool, get_pool("process:1") as other:
-        with pytest.raises(TypeError, match="a pool over your own ThreadPoolExecutor can't be sent"):
-            other.pipe(len, pool)
+    refused = pytest.raises(TypeError, match="a pool over your own ThreadPoolExecutor can't be sent")
+    with get_pool(threads) as pool, get_pool("process:1") as other, refused:
+        other.pipe(len, pool)
 
 
 def test_a_level_below_an_executor_is_for_its_tasks(threads: cf.ThreadPoolExecutor) -> None:

@@ -13,6 +13,7 @@ from anypool import (
     Imap,
     Ismap,
     Launcher,
+    Plan,
     Map,
     Pool,
     PoolClosed,
@@ -164,7 +165,7 @@ def ways_to_make_one() -> None:
 
 def seeds(pool: Pool) -> None:
     assert_type(pool.map(lambda _: rng().random(), xs, seed=1), list[float])
-    assert_type(pool.plan, Launcher)
+    assert_type(pool.plan, Plan)
 
 
 def stand_alone_maps() -> None:

@@ -21,7 +21,7 @@ LAUNCHER_API = 1
 
 
 class Traits(NamedTuple):
-    """What is so where a launcher's tasks run. What is left out takes the cautious value; the kit tests what is claimed.
+    """What is so where a launcher's tasks run: claims that the kit tests. What is left out takes the cautious value.
 
     `crosses`: whether tasks get their arguments as `"bytes"` or by `"references"`, as threads do. `reruns`: the engine
     may run a task again by itself. `isolates`: the end of one worker leaves the others alone. `secure`: what crosses a
@@ -49,8 +49,8 @@ class Launcher:
     """What to start, as a picklable recipe: frozen, without live resources. Subclasses have a `name` and `launch()`.
 
     `workers`: how many, at least 1 (`ValueError`); None for what is left of the budget where the pool is opened.
-    `oversubscribe`: more than three times as many workers as CPUs are meant. `tags`: by which maps ask for these workers
-    among others, see `needs=`.
+    `oversubscribe`: more than three times as many workers as CPUs are meant. `tags`: by which maps ask for these
+    workers among others, see `needs=`.
 
     A class says in `api` which contract it was written for (`anypool.LAUNCHER_API`), and in `traits` what is so.
     `argument` is the field that text after a colon fills (`process:4`); a field that is a tuple takes several.
