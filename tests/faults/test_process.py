@@ -87,7 +87,7 @@ def test_ten_killed_workers_cost_a_thousand_tasks_nothing(method: str) -> None:
         time.sleep(0.001)
         return number * number
 
-    with get_pool("process:4") as pool:
+    with get_pool("process:4", oversubscribe=True) as pool:
         killer = Killer(pool, 10, 0.03)
         killer.start()
         answer = getattr(pool, method)(work, range(1000))
@@ -105,7 +105,7 @@ def test_calls_survive_killed_workers() -> None:
         time.sleep(0.001)
         return -number
 
-    with get_pool("process:4") as pool:
+    with get_pool("process:4", oversubscribe=True) as pool:
         killer = Killer(pool, 8, 0.03)
         killer.start()
         results = [pool.submit(work, number) for number in range(600)]

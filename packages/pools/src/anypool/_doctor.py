@@ -123,10 +123,8 @@ class Doctor:
         try:
             found = plan_here()
         except AnypoolError as error:
-            # The text may hold an address with a password.
-            self.problems.append(
-                f"no plan holds here: {str(error).partition(':')[0]} is wrong ({type(error).__name__})"
-            )
+            # The error shows the text, which may hold an address with a password.
+            self.problems.append(f"no plan holds here, {type(error).__name__}: the command anypool plan says why")
             return "plan: none"
         return f"plan: {_shape(found.plan)}, by {found.source}"
 
