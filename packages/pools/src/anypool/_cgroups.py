@@ -36,7 +36,7 @@ def memory_limit(root: str = "") -> tuple[float, str] | None:
 def read(path: str) -> str | None:
     """A small file of the kernel's; None if it isn't there or may not be read."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:

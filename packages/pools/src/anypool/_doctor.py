@@ -14,7 +14,7 @@ from anypool._cgroups import groups_of, memory_limit, read
 from anypool._cpus import VARIABLE, lowest, sources
 from anypool._errors import AnypoolError
 from anypool._plan import Mixed, Nested, Plan
-from anypool._select import get_pool
+from anypool._select import find, get_pool
 from anypool._sources import plan_here
 from anypool._threads import NAMES
 
@@ -129,21 +129,20 @@ class Doctor:
         return f"plan: {_shape(found.plan)}, by {found.source}"
 
     def _pool(self) -> str:
+        name = "process:1" if find("process").missing() is None else "multiprocess:1"
         begun = time.perf_counter()
         try:
-            with get_pool("process:1") as pool:
+            with get_pool(name) as pool:
                 answer = pool.submit(abs, -1).get(_LIMIT)
                 started = time.perf_counter()
                 pool.pipe(abs, -1)
                 ended = time.perf_counter()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what is wrong
-            self.problems.append(f"process:1 does not work, {type(error).__name__}: {error}")
-            return "process:1: broken"
+            self.problems.append(f"{name} does not work, {type(error).__name__}: {error}")
+            return f"{name}: broken"
         if answer != 1:
-            self.problems.append(f"process:1 gave {answer!r} for abs(-1)")
-        return (
-            f"process:1: first result after {1e3 * (started - begun):.0f} ms, the next {1e6 * (ended - started):.0f} us"
-        )
+            self.problems.append(f"{name} gave {answer!r} for abs(-1)")
+        return f"{name}: first result after {1e3 * (started - begun):.0f} ms, the next {1e6 * (ended - started):.0f} us"
 
     def _launchers(self) -> Iterator[str]:
         yield "launchers:"
