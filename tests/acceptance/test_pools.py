@@ -177,13 +177,13 @@ def test_a_task_may_use_a_pool_of_its_own(launcher: str, inner: str) -> None:
 
 
 def test_a_task_may_use_the_pool_it_runs_in(launcher: str) -> None:
-    with get_pool(launcher) as pool:
+    with get_pool(launcher, oversubscribe=True) as pool:
         nested = pool.map(lambda x, own: own.map(abs, [x, -x]), range(4), [pool] * 4)
     assert nested == [[x, x] for x in range(4)]
 
 
 def test_a_bound_method_of_a_pool_travels(launcher: str) -> None:
-    with get_pool("thread:2") as threads, get_pool(launcher) as pool:
+    with get_pool("thread:2") as threads, get_pool(launcher, oversubscribe=True) as pool:
         assert threads.map(pool.map, [abs] * 2, [[-1, 2], [3, -4]]) == [[1, 2], [3, 4]]
 
 

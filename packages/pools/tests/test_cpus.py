@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pool_kit import until  # type: ignore[import-not-found]
 
 from anypool import usable_cpus
 from anypool._cgroups import memory_limit
@@ -357,8 +359,8 @@ def test_the_number_can_be_pickled_with_its_reason():
     assert (there, there.reason) == (here, here.reason)
 
 
-def show(*before: str, **environ: str) -> str:
-    command = [*before, sys.executable, "-c", SHOW]
+def show(*before: str, code: str = SHOW, **environ: str) -> str:
+    command = [*before, sys.executable, "-c", code]
     done = subprocess.run(
         command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=LIMIT, check=True
     )
@@ -387,6 +389,13 @@ def cgroup_folder() -> tuple[Path, str]:
     return found[version], version
 
 
+def removed(folder: Path) -> bool:
+    """Whether a group is gone: one can't be removed until the processes that have ended in it are reaped."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
+
+
 @pytest.fixture
 def quota_of_one() -> Iterator[tuple[Path, str]]:
     """A group that may use one CPU's time, and is removed."""
@@ -402,16 +411,20 @@ def quota_of_one() -> Iterator[tuple[Path, str]]:
         else:
             (folder / "cpu.cfs_period_us").write_text("100000")
             (folder / "cpu.cfs_quota_us").write_text("100000")
+        (folder / "inner").mkdir()
         yield folder, version
     finally:
-        folder.rmdir()
+        until(lambda: removed(folder / "inner") and removed(folder))
 
 
-def test_a_process_in_a_control_group_may_use_its_quota(quota_of_one):
+@pytest.mark.parametrize("group", ["", "inner"])
+def test_a_process_in_a_control_group_may_use_its_quota_and_those_above_it(quota_of_one, group):
     folder, version = quota_of_one
-    joining = f'echo $$ > {folder}/cgroup.procs && exec "$@"'
+    joining = f'echo $$ > {folder / group}/cgroup.procs && exec "$@"'
     shown = show("sh", "-c", joining, "join")
     assert shown == (f"1 cgroup {version} quota" if len(os.sched_getaffinity(0)) > 1 else "1 affinity")
+    size = "from anypool import get_pool\nwith get_pool('process') as pool: print(len(pool), len(pool.workers()))"
+    assert show("sh", "-c", joining, "join", code=size) == "1 1"
 
 
 def test_asking_imports_nothing_that_is_slow():
