@@ -150,7 +150,7 @@ FORGETFUL = """
 """
 
 
-@pytest.mark.parametrize("name", ["process:2", "process:1", "thread:2"])
+@pytest.mark.parametrize("name", ["process", "process:1", "thread:2"])
 def test_a_script_that_makes_200_pools_and_closes_none_does_not_grow(name: str, run_script: Callable[..., str]) -> None:
     flags = ("-W", "error")
     assert run_script(FORGETFUL, name, flags=flags, env={"ANYPOOL_CPUS": "2"}, seconds=50) == "done\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -265,3 +266,26 @@ def test_a_pool_that_comes_as_an_argument_is_counted_where_it_starts():
             pytest.raises(Oversubscribed, match="starts 4 on 1 "),
         ):
             pool.submit(use, inner).result(30)
+
+
+def test_a_pool_that_a_worker_makes_while_it_imports_a_module_is_counted_when_it_starts(run_script, tmp_path):
+    (tmp_path / "library.py").write_text("""
+from anypool import get_pool
+pool = get_pool("process:4")
+def double(x):
+    return 2 * x
+def fan_out(x):
+    return pool.map(double, [x])
+""")
+    text = """
+        from anypool import Oversubscribed
+        import library
+        print(library.pool.map(library.double, range(4)))
+        try:
+            library.pool.map(library.fan_out, [1])
+        except Oversubscribed as error:
+            print("starts 4 on 0.5 (the share of a task)" in str(error))
+    """
+    assert run_script(
+        text, env={"ANYPOOL_CPUS": "2", "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    ) == ("[0, 2, 4, 6]\nTrue\n")

@@ -170,7 +170,7 @@ def test_when_the_owner_is_killed_the_pools_of_its_tasks_are_gone_too(start_scri
             open(path, "w").close()
             time.sleep(100)
         def outer(x):
-            with get_pool("process:2") as own:
+            with get_pool("process:2", oversubscribe=True) as own:
                 own.map(inner, ["begun"] * 2)
         with get_pool("process:2") as pool:
             pool.map(outer, range(2))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from anypool._context import Scope, entered
 from anypool._errors import Oversubscribed, OversubscribedWarning
 from anypool._launcher import Launcher, cpus
+from anypool._serve import loading
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -52,7 +53,8 @@ def check(launcher: Launcher, workers: int, whose: str = "") -> None:
     One worker is always in order. `whose` are the CPUs, by default what limits those of this process.
     """
     workers = _counting(launcher, workers)
-    if workers <= 1:
+    # A pool that a worker makes while it imports a module is counted when it starts, which it perhaps never does there.
+    if workers <= 1 or loading():
         return
     share = cpus()
     if workers <= share:

@@ -71,8 +71,9 @@ class Pool(Maps, SingleCalls):
         self._on_executor = False
         self._lock = threading.Lock()
         pools[self._id] = self
-        # One that a worker makes while it imports a module is perhaps never used there.
-        if start and launcher.starts_workers and not loading():
+        # One that a worker makes while it imports a module is perhaps never used there, and not counted before it is.
+        self._counted = start and not loading()
+        if self._counted and launcher.starts_workers:
             self._engine()
 
     def as_executor(self) -> PoolExecutor:
@@ -264,7 +265,7 @@ class Pool(Maps, SingleCalls):
             with self._lock:
                 engine = self._live()
                 if engine is None:
-                    if self._used:
+                    if not self._counted:
                         self._size = size_within(self.launcher, self._opened_in)
                     # There may be one that gave up.
                     totals = self.stats()
