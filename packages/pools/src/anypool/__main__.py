@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="anypool", description="One map, from serial to every core of a machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("backends", help="list the launchers, and whether each can run here")
+    commands.add_parser("doctor", help="tell what a bug report needs, and whether something is wrong here")
     given = parser.parse_args(arguments)
     try:
         return _COMMANDS[given.command](given)
@@ -36,7 +37,13 @@ def _backends(_: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"backends": _backends}
+def _doctor(_: argparse.Namespace) -> int:
+    from anypool._doctor import doctor
+
+    return doctor()
+
+
+_COMMANDS = {"backends": _backends, "doctor": _doctor}
 
 if __name__ == "__main__":
     sys.exit(main())

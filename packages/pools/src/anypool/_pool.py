@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from anypool._budget import check
+from anypool._budget import size_within
 from anypool._calling import SingleCalls
 from anypool._chunk import Mode
 from anypool._context import Scope, entered, scope
@@ -71,8 +71,9 @@ class Pool(Maps, SingleCalls):
         self._on_executor = False
         self._lock = threading.Lock()
         pools[self._id] = self
-        # One that a worker makes while it imports a module is perhaps never used there.
-        if start and launcher.starts_workers and not loading():
+        # One that a worker makes while it imports a module is perhaps never used there, and not counted before it is.
+        self._counted = start and not loading()
+        if self._counted and launcher.starts_workers:
             self._engine()
 
     def as_executor(self) -> PoolExecutor:
@@ -133,6 +134,7 @@ class Pool(Maps, SingleCalls):
         """Open the pool, whatever its state, with fresh workers; started work is waited for. Returns the pool."""
         self.clear()
         if self.launcher.starts_workers:
+            self._size = size_within(self.launcher, self._opened_in)
             self._engine()
         return self
 
@@ -140,7 +142,7 @@ class Pool(Maps, SingleCalls):
         """`restart`, but for the workers: they start with the next map."""
         self.close()
         self.join()
-        self._past = 0, 0.0
+        self._past, self._size = (0, 0.0), None
         self._gone.clear()
         self._state = "open"
 
@@ -150,9 +152,7 @@ class Pool(Maps, SingleCalls):
 
         launcher = replace(self.launcher, workers=whole("workers", workers, 1))
         self._check_open()
-        with entered(self._opened_in):
-            check(launcher, launcher.size)
-        self.launcher, self._size = launcher, launcher.size
+        self.launcher, self._size = launcher, size_within(launcher, self._opened_in)
         if self._made is not None:
             self._engine().resize(self._size)
 
@@ -265,6 +265,8 @@ class Pool(Maps, SingleCalls):
             with self._lock:
                 engine = self._live()
                 if engine is None:
+                    if not self._counted:
+                        self._size = size_within(self.launcher, self._opened_in)
                     # There may be one that gave up.
                     totals = self.stats()
                     self._past = totals["tasks"], totals["busy"]
@@ -293,9 +295,8 @@ class Pool(Maps, SingleCalls):
     def _crew(self) -> Crew:
         with entered(self._opened_in):
             crew = self._launched()
-            share = float(cpus()) / len(self)
-        if self.below or not crew.tells_cpus:
-            crew.scope = Scope(self.below, share, "the plan of the task")
+            if self.below or not crew.tells_cpus:
+                crew.scope = Scope(self.below, float(cpus()) / len(self), "the plan of the task")
         return crew
 
     def _launched(self) -> Crew:

@@ -167,8 +167,8 @@ def _begin(setup: bytes, key: bytes, told: Any) -> None:
     try:
         initializer, initargs, env, folder, share = loads(setup)
         become_worker(share)
-        limit_threads(share)
         os.environ.update(env)
+        limit_threads(share)
         if folder is not None:
             os.chdir(folder)
         if initializer is not None:
