@@ -2,8 +2,8 @@
 
 A plugin is a module or any other object; it implements what it likes, and takes of the arguments what it needs.
 `anypool_launchers` is for plugins that an entry point names. The others are for observers, which are told what
-happens in pools: those of a launcher's plugin in the pools of that launcher, others in all pools of the process, once they
-are given to `anypool.register` or named in the configuration.
+happens in pools: those of a launcher's plugin in the pools of that launcher, others in all pools of the process, once
+they are given to `anypool.register` or named in the configuration.
 
 Observers are told on a thread of the library's, in the order in which things happen in a pool, a moment after; all of
 it has been told when the pool is left. They disturb nothing: the first exception of each is logged, others are dropped.
