@@ -31,6 +31,9 @@ class Endless:
     def give_back(self, chunk: Chunk) -> None:
         pass
 
+    def retried(self, index: int) -> None:
+        pass
+
     def charge(self, index: int, own: bool = True) -> int:
         return 0
 

@@ -254,6 +254,9 @@ class Lane(Protocol):
     def give_back(self, chunk: Chunk) -> None:
         """These items were not begun, or may begin again."""
 
+    def retried(self, index: int) -> None:
+        """This item had begun, and runs again; told for observers only."""
+
     def charge(self, index: int, own: bool = True) -> int:
         """Count one more begun-and-lost attempt of an item; return how many that makes of those.
 

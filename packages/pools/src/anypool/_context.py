@@ -66,3 +66,8 @@ def become_worker(cpus: float | None) -> None:
     """From now on this process is a worker, with so many CPUs for what its tasks open."""
     global _process
     _process = Scope((), cpus, "task")
+
+
+def is_worker() -> bool:
+    """Whether this process is a worker."""
+    return _process is not None

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from anypool._chunk import Chunk, Lane, Outcomes
 from anypool._losses import early_loss, free_loss, own_death, timed_out
 from anypool._slot import Cause, Flight, Slot
+
+if TYPE_CHECKING:
+    from anypool._observing import Observer
 
 __all__: list[str] = []
 
@@ -45,10 +49,13 @@ class Desk:
         self._shrinking = False
         # Where a suspect waits for the pool to be empty.
         self._suspected: Lane | None = None
+        self.observer: Observer | None = None
 
     def add_slot(self, number: int, guest: bool = False) -> None:
         """A slot takes work from now on; a `guest` is a worker only while it waits."""
         self.slots[number] = Slot(number, self._quota, ready=not self._greets, guest=guest)
+        if self.observer is not None and not self._greets and not guest:
+            self.observer.started(number)
 
     def expecting(self) -> bool:
         """Whether something is to be heard from a worker: an outcome, or the end that it was given."""
@@ -158,6 +165,8 @@ class Desk:
         """The slot's worker has started."""
         if number in self.slots:
             self.slots[number].ready = True
+            if self.observer is not None:
+                self.observer.started(number)
 
     def begun(self, number: int, seq: int, now: float) -> None:
         """The slot has started on the first item of a careful chunk."""
@@ -183,7 +192,10 @@ class Desk:
             self.in_flight -= 1
             slot.since, slot.slow = now, False
         if outcomes.count:
-            chunk.lane.settle(chunk, offset, outcomes)
+            if self.observer is None:
+                chunk.lane.settle(chunk, offset, outcomes)
+            else:
+                self.observer.settle(number, chunk, offset, outcomes)
         if last and flight.progress < chunk.count:
             rest = chunk.part(flight.progress, chunk.count - flight.progress)
             if slot.quota is not None:
@@ -234,6 +246,8 @@ class Desk:
         """A new worker fills the slot."""
         slot = self.slots[number]
         slot.ready, slot.quota, slot.verdict = not self._greets, self._quota, None
+        if self.observer is not None and not self._greets and not slot.guest:
+            self.observer.started(number)
 
     def lost(self, number: int, cause: Cause) -> bool:
         """The slot's worker is gone; decide what becomes of its chunks.
@@ -241,6 +255,8 @@ class Desk:
         Returns whether that was the worker's own failure, before it was ready for any.
         """
         slot = self.slots[number]
+        if self.observer is not None and not slot.closing and not slot.guest:
+            self.observer.lost(number, cause, slot.verdict)
         false_start = cause.own and not slot.ready and slot.verdict is None
         flights, slot.flights, slot.slow = list(slot.flights), deque(), False
         self.in_flight -= len(flights)

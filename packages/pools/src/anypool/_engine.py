@@ -64,6 +64,8 @@ class Engine(Driver):
         """Serve a map from now on."""
         with self.section:
             self.desk.add_lane(stream)
+            if self.desk.observer is not None:
+                self.desk.observer.opened(stream)
             if self.broken is not None:
                 stream.fail(self.broken)
 
@@ -136,6 +138,8 @@ class Engine(Driver):
         stream.cancel()
         self.paces.learn(stream.job.body.key, stream.sizer)
         self.desk.remove_lane(stream)
+        if self.desk.observer is not None:
+            self.desk.observer.finished(stream)
         self.crew.release(stream.job.body)
 
     @guarded
@@ -380,6 +384,8 @@ class Engine(Driver):
             self.desk.slots.clear()
             self.desk.in_flight = 0
             self._notify()
+            if self.desk.observer is not None:
+                self.desk.observer.leave()
         if self._finalizer is not None:
             self._finalizer.detach()
         with self._no_driver():

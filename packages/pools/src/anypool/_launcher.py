@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from anypool._context import scope
 from anypool._crew import Crew
+from anypool._errors import LauncherUnavailable
 from anypool._options import names_of, whole
 from anypool._recipe import field_names, recipe
 
@@ -112,6 +113,13 @@ class Launcher:
         from anypool._grammar import written
 
         return written(self)
+
+
+def launched_here(launcher: Launcher) -> Executor | Crew:
+    """Start a launcher's workers; where it can't run, `LauncherUnavailable` in the words of `anypool backends`."""
+    if (why := launcher.missing()) is not None:
+        raise LauncherUnavailable(why)
+    return launcher.launch()
 
 
 @recipe

@@ -19,10 +19,10 @@ from anypool._crew import Crew, WorkerInfo
 from anypool._engine import Engine
 from anypool._errors import PoolClosed
 from anypool._helper import helper
-from anypool._launcher import Launcher, cpus
+from anypool._launcher import Launcher, cpus, launched_here
 from anypool._mapping import Many, Maps
 from anypool._options import Options, whole
-from anypool._registry import finish_before_executors, guests, pools
+from anypool._registry import finish_before_executors, guests, left, observed, pools
 from anypool._result import Result, call_back
 from anypool._serve import loading
 from anypool._work import gather_later, iterate, open_stream, run_map
@@ -127,6 +127,7 @@ class Pool(Maps, SingleCalls):
         try:
             if engine is not None and not engine.forked:
                 engine.close()
+            left(self)
         finally:
             self._gone.set()
 
@@ -256,7 +257,7 @@ class Pool(Maps, SingleCalls):
         if not self.launcher.starts_workers:
             crew = self._here().crew(aside=timeout is not None)
             crew.scope = self._serial_scope
-            return Engine(crew)
+            return observed(self, lambda: Engine(crew))
         if self._used:
             # Before it is asked for: who ends the pool for being idle looks at this once more after taking it away.
             self._used = time.monotonic()
@@ -271,7 +272,7 @@ class Pool(Maps, SingleCalls):
                     totals = self.stats()
                     self._past = totals["tasks"], totals["busy"]
                     quota = getattr(self.launcher, "max_tasks_per_worker", None)
-                    engine = self._made = Engine(self._crew(), quota)
+                    engine = self._made = observed(self, lambda: Engine(self._crew(), quota))
         if self._used:
             guests.watch()
         return engine
@@ -300,7 +301,7 @@ class Pool(Maps, SingleCalls):
         return crew
 
     def _launched(self) -> Crew:
-        launched = self.launcher.launch()
+        launched = launched_here(self.launcher)
         if not isinstance(launched, Executor):
             return launched
         from anypool._adapter import ExecutorCrew
