@@ -14,6 +14,7 @@ class Endless:
 
     ended = False
     queued = waiting = True
+    place = None
 
     def __init__(self) -> None:
         self.job = Job(2, Mode.MAP, Body(Calling(abs)))

@@ -63,6 +63,7 @@ class Launcher:
     argument: ClassVar[str] = "workers"
     on_this_machine: ClassVar[bool] = False
     starts_workers: ClassVar[bool] = True
+    resizes: ClassVar[bool] = True
 
     workers: int | None = None
     oversubscribe: bool = False
@@ -78,6 +79,17 @@ class Launcher:
     def size(self) -> int:
         """How many workers it will be, resolved now."""
         return self.workers if self.workers is not None else max(1, int(cpus()))
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        """The tags of its workers, its parts' included."""
+        return frozenset(self.tags)
+
+    def sized(self, workers: int) -> Launcher:
+        """The same with the number of workers that it has."""
+        from dataclasses import replace
+
+        return replace(self, workers=workers)
 
     def launch(self) -> Executor | Crew:
         """Start the workers: a standard `Executor`, or a crew. Each call starts others.
