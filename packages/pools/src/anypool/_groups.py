@@ -66,14 +66,14 @@ class Group:
         """Start the workers; return their numbers in the crew, none if it can't."""
         if self.crew is None:
             return []
+        self.live = True
         try:
             slots = self.crew.start(deliver)
         except Exception as error:  # noqa: BLE001 - the same
-            self.error = error
+            self.error, self.live = error, False
             self.desert()
             self.crew = None
             return []
-        self.live = True
         if self.crew.polled and (fileno := getattr(self.crew, "fileno", None)) is not None:
             self.fd = fileno()
         return slots

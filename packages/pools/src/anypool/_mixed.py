@@ -80,8 +80,10 @@ class MixedCrew:
         return [slot for row in zip_longest(*started) for slot in row if slot is not None]
 
     def _start(self, group: Group) -> list[int]:
-        slots = [self._number(group, slot) for slot in group.start(partial(self._delivered, group))]
-        group.slots.update(slots)
+        # A thread may fail before its number is known; that is looked at afterwards.
+        with self._lock:
+            slots = [self._number(group, slot) for slot in group.start(partial(self._delivered, group))]
+            group.slots.update(slots)
         if group.fd >= 0 and self._epoll is not None:
             self._epoll.register(group.fd, select.EPOLLIN)
         return slots
