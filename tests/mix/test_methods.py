@@ -48,7 +48,9 @@ def test_every_map_gives_what_the_builtin_gives(mix):
 def test_single_calls_and_futures_work(mix):
     with get_pool(mix) as pool:
         assert pool.pipe(add, 1, 2, plus=3) == 6
-        assert [result.get(LIMIT) for result in [pool.apipe(square, x) for x in range(100)]] == list(map(square, range(100)))
+        assert [result.get(LIMIT) for result in [pool.apipe(square, x) for x in range(100)]] == list(
+            map(square, range(100))
+        )
         assert pool.submit(operator.add, [1], [2]).result(LIMIT) == [1, 2]
         with pool.as_executor() as executor:
             assert list(executor.map(square, range(5))) == [0, 1, 4, 9, 16]
