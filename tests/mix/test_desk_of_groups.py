@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypool import WorkerLost
-from anypool._chunk import Body, Calling, Chunk, Direct, Job, Mode
+from anypool._chunk import Body, Calling, Chunk, Job, Mode, Outcomes, failed
+from anypool._chunk import Lane as Chunks
 from anypool._desk import Desk
 from anypool._place import Place
 from anypool._slot import Cause, Terms
@@ -19,10 +20,8 @@ SILENT = Terms(reports_items=False, tags=frozenset({"far"}))
 CRASH = Cause("killed", own=True)
 
 
-class Lane:
+class Lane(Chunks):
     """Chunks of an item each, taken in order; what became of them."""
-
-    ended = False
 
     def __init__(self, count: int, place: Place | None = None) -> None:
         self.place = place
@@ -32,6 +31,10 @@ class Lane:
             chunk.expected = 0.001
         self.settled: list[int] = []
         self.workers: list[int] = []
+
+    @property
+    def ended(self) -> bool:
+        return False
 
     @property
     def queued(self) -> bool:
@@ -46,7 +49,7 @@ class Lane:
     def give_back(self, chunk: Chunk) -> None:
         self.ready.appendleft(chunk)
 
-    def settle(self, chunk: Chunk, offset: int, outcomes: Direct) -> None:
+    def settle(self, chunk: Chunk, offset: int, outcomes: Outcomes) -> None:
         self.settled += range(chunk.first + offset, chunk.first + offset + outcomes.count)
 
     def charge(self, index: int, own: bool = True) -> int:
@@ -60,13 +63,13 @@ def desk_of(*terms: Terms) -> Desk:
     return desk
 
 
-def sent(desk: Desk) -> list[tuple[int, Lane]]:
+def sent(desk: Desk) -> list[tuple[int, Chunks]]:
     return [(slot.number, flight.chunk.lane) for slot, flight in desk.assign(0.0)]
 
 
 def answer(desk: Desk, number: int) -> None:
     flight = desk.slots[number].flights[0]
-    desk.replied(number, flight.seq, Direct([None] * flight.chunk.count), True, 0.0)
+    desk.replied(number, flight.seq, failed(KeyError(), flight.chunk.count), True, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -61,15 +61,11 @@ def test_groups_that_say_no_size_share_what_the_others_leave():
 
 def test_each_group_has_its_own_initializer():
     def set_up(name):
-        import builtins
-
-        builtins.anypool_test_group = name
+        os.environ["ANYPOOL_TEST_GROUP"] = name
 
     def group(_):
-        import builtins
-
         time.sleep(0.01)
-        return os.getpid(), builtins.anypool_test_group
+        return os.getpid(), os.environ["ANYPOOL_TEST_GROUP"]
 
     with get_pool(
         Process(1, initializer=set_up, initargs=("a",)) + Process(1, initializer=set_up, initargs=("b",))

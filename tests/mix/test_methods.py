@@ -124,7 +124,7 @@ def test_a_task_of_a_mix_with_processes_gets_copies_wherever_it_runs():
         items.append(1)
         return threading.current_thread().name, items
 
-    lists = [[] for _ in range(40)]
+    lists: list[list[int]] = [[] for _ in range(40)]
     with get_pool("process:1 + thread:1") as pool:
         changed = pool.map(change, lists, chunksize=1)
     assert lists == [[] for _ in range(40)]
@@ -132,7 +132,8 @@ def test_a_task_of_a_mix_with_processes_gets_copies_wherever_it_runs():
 
 
 def test_a_mix_of_threads_passes_references():
-    lock, lists = threading.Lock(), [[] for _ in range(4)]
+    lists: list[list[int]] = [[] for _ in range(4)]
+    lock = threading.Lock()
 
     def change(items):
         with lock:
@@ -145,11 +146,11 @@ def test_a_mix_of_threads_passes_references():
 
 def test_what_cannot_be_sent_is_refused_in_a_mix_with_processes():
     with get_pool("process:1 + thread:1") as pool, pytest.raises(Unserializable):
-        pool.map(square, [iter(x for x in ())])
+        pool.map(square, [(x for x in [1])])
 
 
 def test_an_endless_input_is_read_as_it_is_used(mix):
-    read = []
+    read: list[None] = []
 
     def numbers():
         while True:

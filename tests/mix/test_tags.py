@@ -81,7 +81,7 @@ def refuse():
 
 
 def test_a_map_whose_only_group_is_lost_ends_with_the_reason():
-    with get_pool(Process(1, tags="gpu", initializer=refuse) + Thread(1)) as pool:
+    with get_pool(Process(1, tags=("gpu",), initializer=refuse) + Thread(1)) as pool:
         with pytest.raises(WorkerLost, match="no card in this machine"):
             pool.map(where, range(10_000), needs="gpu")
         with pytest.raises(WorkerLost, match="no card in this machine"):

@@ -85,7 +85,7 @@ class Launcher:
         """The tags of its workers, its parts' included."""
         return frozenset(self.tags)
 
-    def sized(self, workers: int) -> Launcher:
+    def sized(self, workers: int | None) -> Launcher:
         """The same with the number of workers that it has."""
         from dataclasses import replace
 

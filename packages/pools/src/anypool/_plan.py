@@ -66,7 +66,7 @@ class Nested(Launcher):
         """Those of its parts, and its own."""
         return frozenset(self.tags).union(*[part.all_tags for part in self.parts])
 
-    def sized(self, workers: int) -> Launcher:  # noqa: ARG002 - the parts have a size each
+    def sized(self, workers: int | None) -> Launcher:  # noqa: ARG002 - the parts have a size each
         """Itself: its parts say how many they are."""
         return self
 
@@ -116,7 +116,7 @@ class Mixed(Launcher):
         """Those of all groups; each worker has those of its own."""
         return frozenset(self.tags).union(*[group.all_tags for group in self.groups])
 
-    def sized(self, workers: int) -> Launcher:  # noqa: ARG002 - the groups have a size each
+    def sized(self, workers: int | None) -> Launcher:  # noqa: ARG002 - the groups have a size each
         """Each group with its number of workers."""
         from dataclasses import replace
 

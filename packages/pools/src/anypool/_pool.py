@@ -200,7 +200,7 @@ class Pool(Maps, SingleCalls):
         from anypool._plan import Plan
 
         with entered(self._opened_in):
-            first = self.launcher.sized(len(self)) if self.launcher.starts_workers else self.launcher
+            first = self.launcher.sized(len(self) if self.launcher.starts_workers else None)
         return Plan((first, *self.below))
 
     def workers(self) -> list[WorkerInfo]:
