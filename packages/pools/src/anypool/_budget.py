@@ -34,10 +34,6 @@ def check(launcher: Launcher, workers: int) -> None:
     """
     if not launcher.on_this_machine or launcher.oversubscribe:
         return
-    if (groups := getattr(launcher, "groups", None)) is not None:
-        # Threads don't count, nor what is elsewhere.
-        sized = zip(groups, launcher.sizes, strict=True)  # type: ignore[attr-defined]  # a mix has both
-        workers = sum(size for group, size in sized if group.on_this_machine and not group.oversubscribe)
     share = cpus()
     if workers <= max(1.0, share):
         return

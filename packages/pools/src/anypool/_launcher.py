@@ -85,12 +85,6 @@ class Launcher:
         """The tags of its workers, its parts' included."""
         return frozenset(self.tags)
 
-    def sized(self, workers: int | None) -> Launcher:
-        """The same with the number of workers that it has."""
-        from dataclasses import replace
-
-        return replace(self, workers=workers)
-
     def launch(self) -> Executor | Crew:
         """Start the workers: a standard `Executor`, or a crew. Each call starts others.
 

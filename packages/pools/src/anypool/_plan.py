@@ -66,10 +66,6 @@ class Nested(Launcher):
         """Those of its parts, and its own."""
         return frozenset(self.tags).union(*[part.all_tags for part in self.parts])
 
-    def sized(self, workers: int | None) -> Launcher:  # noqa: ARG002 - the parts have a size each
-        """Itself: its parts say how many they are."""
-        return self
-
     def launch(self) -> Crew:
         """Start the outermost part's workers as hubs."""
         from anypool._nested import NestedCrew
@@ -107,21 +103,12 @@ class Mixed(Launcher):
         open_ones = [group for group in self.groups if group.workers is None]
         left = cpus() - sum(group.size for group in self.groups if group.workers is not None)
         share = max(1, int(left / len(open_ones))) if open_ones else 0
-        return [
-            share if group.workers is None and not isinstance(group, Nested) else group.size for group in self.groups
-        ]
+        return [share if group.workers is None and not isinstance(group, Nested) else group.size for group in self.groups]
 
     @property
     def all_tags(self) -> frozenset[str]:
         """Those of all groups; each worker has those of its own."""
         return frozenset(self.tags).union(*[group.all_tags for group in self.groups])
-
-    def sized(self, workers: int | None) -> Launcher:  # noqa: ARG002 - the groups have a size each
-        """Each group with its number of workers."""
-        from dataclasses import replace
-
-        sizes = zip(self.groups, self.sizes, strict=True)
-        return replace(self, groups=tuple(group.sized(size) for group, size in sizes))
 
     def launch(self) -> Crew:
         """Start all groups."""

@@ -150,7 +150,9 @@ class Pool(Maps, SingleCalls):
 
         Raises `ValueError` for a mix, which has the sizes of its groups.
         """
-        launcher = self.launcher.sized(whole("workers", workers, 1))
+        from dataclasses import replace
+
+        launcher = replace(self.launcher, workers=whole("workers", workers, 1))
         self._check_open()
         if not launcher.resizes:
             raise ValueError(f"{launcher} has a size for each group; open another pool with other sizes")
@@ -197,10 +199,11 @@ class Pool(Maps, SingleCalls):
     @property
     def plan(self) -> Plan:
         """Where it and its tasks run, with the number of workers that it has: prints as what `get_pool` takes."""
+        from dataclasses import replace
+
         from anypool._plan import Plan
 
-        with entered(self._opened_in):
-            first = self.launcher.sized(len(self) if self.launcher.starts_workers else None)
+        first = replace(self.launcher, workers=len(self) if self.launcher.starts_workers else None)
         return Plan((first, *self.below))
 
     def workers(self) -> list[WorkerInfo]:
