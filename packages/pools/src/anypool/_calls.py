@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
 from anypool._packing import DROPPED_BODY, pack_plain
+from anypool._place import Place
 from anypool._result import Result, begin, settle
 from anypool._sizing import BYTES, Sizer
 from anypool._slot import Slot
@@ -42,6 +43,8 @@ class Call:
 
 class Calls:
     """The lane of a pool's `submit`, `pipe` and `apipe`."""
+
+    place: Place | None = None
 
     def __init__(self) -> None:
         self._waiting: deque[Call] = deque()

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -197,6 +198,14 @@ class ProcessCrew(Hearing):
         """Make `poll` return."""
         if self._wake >= 0:
             _linux.set_event(self._wake)
+
+    def fileno(self) -> int:
+        """Readable when `poll` has something to do."""
+        return self._epoll.fileno()
+
+    def due(self) -> float:
+        """Seconds until the next timer."""
+        return 0.0 if self._late else min((at for at, _ in list(self._timers)), default=inf) - monotonic()
 
     def poll(self, timeout: float) -> list[Event]:
         """Read what has come from workers and agent, and write what now fits."""

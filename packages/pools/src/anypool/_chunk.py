@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple, Protocol
 
     from anypool._context import Scope
+    from anypool._place import Place
     from anypool._seeding import Seeding
 
     class Calling(NamedTuple):
@@ -243,7 +244,12 @@ class Packed:
 
 
 class Lane(Protocol):
-    """A source of chunks that the desk serves in turn; called with the engine's lock held, so never runs user code."""
+    """A source of chunks that the desk serves in turn; called with the engine's lock held, so never runs user code.
+
+    `place`: the only workers that its chunks go to; None for all.
+    """
+
+    place: Place | None
 
     def take(self, workers: int) -> Chunk | None:
         """The next chunk that may be sent now."""

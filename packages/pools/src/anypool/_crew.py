@@ -61,7 +61,14 @@ class Failed(NamedTuple):
     error: BaseException
 
 
-Event = Replied | Ready | Begun | Needed | Lost | Gained | Failed
+class Narrowed(NamedTuple):
+    """Only slots with one of these sets of tags are left, for good; `error` is for maps that wait for others."""
+
+    left: tuple[frozenset[str], ...]
+    error: BaseException
+
+
+Event = Replied | Ready | Begun | Needed | Lost | Gained | Failed | Narrowed
 
 
 class WorkerInfo(NamedTuple):
@@ -110,6 +117,9 @@ class Crew(Protocol):
     careful chunks. One that `greets` delivers `Ready` for each worker. One that `keeps_context` runs each chunk in a
     copy of the caller's context variables. One that `tells_cpus` has workers that know from their start how many are
     theirs. `scope` is what holds in its tasks and goes along with what is called, set by the pool.
+
+    A polled crew may be waited for together with others, see `Waitable`. One whose slots differ has a method
+    `terms(slot)`, which returns their `Terms`. One over standard executors says so by `on_executor = True`.
     """
 
     polled: bool
@@ -179,3 +189,13 @@ class Crew(Protocol):
 
     def desert(self) -> None:
         """Have them end without waiting for that, for finalizers."""
+
+
+class Waitable(Protocol):
+    """A polled crew as a group of a mix."""
+
+    def fileno(self) -> int:
+        """What is readable when `poll` has something to do."""
+
+    def due(self) -> float:
+        """Seconds until `poll` has to be called even if nothing is readable."""

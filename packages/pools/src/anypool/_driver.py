@@ -112,6 +112,10 @@ class Driver(ABC):
         """Apply what happened, and send what there is room for; the lock is held."""
 
     @abstractmethod
+    def watch(self) -> None:
+        """Have the helper look after what nobody waits for."""
+
+    @abstractmethod
     def drain(self) -> None:
         """Wait until everything started asynchronously is done."""
 
@@ -145,7 +149,8 @@ class Driver(ABC):
         if (gate := current()) is None:
             return self._drive(done, deadline)
         with gate:
-            return self._drive(done, deadline)
+            guest = self.crew.lend()
+            return self._drive(done, deadline) if guest is None else self._drive_as(guest, done, deadline)
 
     def check_here(self) -> None:
         """Raise `PoolClosed` in a process forked from the one whose pool this is."""
@@ -159,8 +164,6 @@ class Driver(ABC):
         self.forked = self.over = not self.crew.runs_here
 
     def _drive(self, done: Callable[[], bool], deadline: float | None) -> bool:
-        if not self.crew.polled and (guest := self.crew.lend()) is not None:
-            return self._drive_as(guest, done, deadline)
         while not done():
             if deadline is not None and monotonic() >= deadline:
                 return False
@@ -254,6 +257,9 @@ class Driver(ABC):
             while not done():
                 if deadline is not None and monotonic() >= deadline:
                     return False
+                if self.crew.polled:
+                    # Not by this thread, which is to take chunks.
+                    self.watch()
                 guest.work(self._patience(deadline))
                 with self.section:
                     self._after(())
@@ -271,8 +277,11 @@ class Driver(ABC):
         if not self._waiters:
             return
         with self.section:
-            if self._waiters and not self._token.locked():
-                self._waiters.pop(0).ticket.release()
+            # A guest takes chunks, not the token.
+            first = next((entry for entry in self._waiters if entry.until < _NEVER), None)
+            if first is not None and not self._token.locked():
+                self._waiters.remove(first)
+                first.ticket.release()
 
     def look_after(self, patience: float, wanted: Callable[[], bool]) -> bool:
         """The helper's turn: drive while nobody else does, until a caller asks; true if there is work in flight."""

@@ -11,8 +11,8 @@ from time import monotonic
 from typing import Any
 
 from anypool._calls import Call, Calls
-from anypool._chunk import Packed, failed
-from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Replied, WorkerInfo
+from anypool._chunk import Lane, Packed, failed
+from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Narrowed, Needed, Ready, Replied, WorkerInfo
 from anypool._desk import DEPTH, GRACE, Desk
 from anypool._driver import Driver, guarded
 from anypool._errors import PoolClosed, WorkerLost
@@ -20,7 +20,7 @@ from anypool._gate import current
 from anypool._helper import helper
 from anypool._result import Result, announce, revoke, settle
 from anypool._sizing import Paces
-from anypool._slot import Cause, Flight
+from anypool._slot import Cause, Flight, Terms
 from anypool._stream import Cut, Stream
 from anypool._strike import let_through
 
@@ -33,8 +33,11 @@ _MOST_FALSE_STARTS = 5
 class Engine(Driver):
     """One pool's desk, crew and lanes, from start to close."""
 
-    def __init__(self, crew: Crew, quota: int | None = None) -> None:
-        super().__init__(crew, Desk(quota, crew.reports_items, crew.greets))
+    def __init__(self, crew: Crew, quota: int | None = None, tags: Iterable[str] = ()) -> None:
+        terms = Terms(quota, crew.reports_items, crew.greets, frozenset(tags))
+        super().__init__(crew, Desk(terms, getattr(crew, "terms", None)))
+        # The tags of its workers, whether they are there or not.
+        self.kinds: tuple[frozenset[str], ...] = getattr(crew, "kinds", (terms.tags,))
         self.calls = Calls()
         self.desk.add_lane(self.calls)
         self.watched = False
@@ -66,8 +69,8 @@ class Engine(Driver):
             self.desk.add_lane(stream)
             if self.desk.observer is not None:
                 self.desk.observer.opened(stream)
-            if self.broken is not None:
-                stream.fail(self.broken)
+            if (error := self.broken or self.desk.unserved(stream)) is not None:
+                stream.fail(error)
 
     @guarded
     def put(self, stream: Stream, cut: Cut) -> None:
@@ -81,13 +84,12 @@ class Engine(Driver):
         """Items to read for the next chunk, by the thread that owns the input; 0 for none now."""
         with self.section:
             # A task that maps over its own pool will take some itself, as a guest, once it drives.
-            own = DEPTH if not self.crew.polled and current() is not None else 0
-            # There may be no worker at the moment, or none any more.
-            return stream.wanted(self.desk.room() + own, max(1, len(self.desk.slots)), waiting)
+            own = DEPTH if current() is not None else 0
+            return stream.wanted(self.desk.room(stream.place) + own, self.desk.workers(stream.place), waiting)
 
     def hungry(self, stream: Stream) -> bool:
         """Whether something would be read, as far as that can be told at any time."""
-        return stream.wanted(self.desk.room(), max(1, len(self.desk.slots)), True) > 0
+        return stream.wanted(self.desk.room(stream.place), self.desk.workers(stream.place), True) > 0
 
     def submit(self, call: Call) -> None:
         """Queue a call, and send it if there is room; if this interrupts a change of state, the helper sends it."""
@@ -232,6 +234,8 @@ class Engine(Driver):
                 self.desk.add_slot(slot)
             case Failed(error):
                 self._break(error)
+            case Narrowed(left, error):
+                self._fail(self.desk.narrow(left, error), error)
 
     def _lost(self, number: int, cause: Cause) -> None:
         slot = self.desk.slots.get(number)
@@ -278,7 +282,11 @@ class Engine(Driver):
         # Their workers may never say anything again.
         for result in self.calls.flying(self.desk.slots.values()):
             settle([result], failed(error))
-        for lane in list(self.desk.lanes):
+        self._fail(list(self.desk.lanes), error)
+
+    @staticmethod
+    def _fail(lanes: Iterable[Lane], error: BaseException) -> None:
+        for lane in lanes:
             if isinstance(lane, Stream) and not lane.finished:
                 lane.fail(error)
 

@@ -64,6 +64,7 @@ class Launcher:
     argument: ClassVar[str] = "workers"
     on_this_machine: ClassVar[bool] = False
     starts_workers: ClassVar[bool] = True
+    resizes: ClassVar[bool] = True
 
     workers: int | None = None
     oversubscribe: bool = False
@@ -79,6 +80,11 @@ class Launcher:
     def size(self) -> int:
         """How many workers it will be, resolved now."""
         return self.workers if self.workers is not None else max(1, int(cpus()))
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        """The tags of its workers, its parts' included."""
+        return frozenset(self.tags)
 
     def launch(self) -> Executor | Crew:
         """Start the workers: a standard `Executor`, or a crew. Each call starts others.

@@ -61,6 +61,11 @@ class Nested(Launcher):
             share /= here
         return size
 
+    @property
+    def all_tags(self) -> frozenset[str]:
+        """Those of its parts, and its own."""
+        return frozenset(self.tags).union(*[part.all_tags for part in self.parts])
+
     def launch(self) -> Crew:
         """Start the outermost part's workers as hubs."""
         from anypool._nested import NestedCrew
@@ -78,6 +83,7 @@ class Mixed(Launcher):
 
     name: ClassVar[str] = "mixed"
     on_this_machine: ClassVar[bool] = True
+    resizes: ClassVar[bool] = False
 
     groups: tuple[Launcher, ...] = ()
     min_workers: int = 1
@@ -98,6 +104,11 @@ class Mixed(Launcher):
         left = cpus() - sum(group.size for group in self.groups if group.workers is not None)
         share = max(1, int(left / len(open_ones))) if open_ones else 0
         return [share if group.workers is None and not isinstance(group, Nested) else group.size for group in self.groups]
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        """Those of all groups; each worker has those of its own."""
+        return frozenset(self.tags).union(*[group.all_tags for group in self.groups])
 
     def launch(self) -> Crew:
         """Start all groups."""

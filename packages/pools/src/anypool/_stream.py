@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed, weight
 from anypool._input import Input
+from anypool._place import Place
 from anypool._sizing import BYTES, Sizer
 from anypool._strike import let_through
 from anypool_serialize import Unserializable, dumps
@@ -59,7 +60,9 @@ class Stream:
         error_retries: int = 0,
         buffersize: int | None = None,
         early: bool = False,
+        place: Place | None = None,
     ) -> None:
+        self.place = place
         self.job, self.source, self.sizer = job, source, sizer
         self._pack, self._ordered, self._halt = pack, ordered, halt
         self._error_retries = error_retries
