@@ -15,6 +15,40 @@ from anypool_serialize import loads
 __all__: list[str] = []
 
 
+class Unopened:
+    """A reply that a hub passes on as it came; what it says is for who is at the end of its way."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+
+    @property
+    def seconds(self) -> float:
+        """What the items took."""
+        return float(REPLY.unpack_from(self.message.meta)[0])
+
+    @property
+    def errors(self) -> dict[int, bool]:
+        """Whether there are any: a careful chunk ends with the first."""
+        table = self.message.meta[REPLY.size : REPLY.size + REPLY.unpack_from(self.message.meta)[1] * ERROR.size]
+        return {at: bool(again) for at, again in ERROR.iter_unpack(table)}
+
+    @property
+    def count(self) -> int:
+        """How many items these are."""
+        return self.message.count
+
+    @property
+    def size(self) -> int:
+        """Not known here."""
+        return 0
+
+    def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
+        """Never asked for."""
+        raise TypeError("a reply on its way through a hub is not opened there")
+
+
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     """A REPLY as outcomes; its values are unpickled only when asked for."""
     seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)

@@ -53,13 +53,21 @@ class Nested(Launcher):
 
     @property
     def size(self) -> int:
-        """The product of the parts' sizes, each resolved with what is left of the CPUs."""
+        """The product of the parts' sizes, each resolved with what is left of the CPUs; or what it was resized to."""
+        if self.workers is not None:
+            return self.workers
         share, size = cpus(), 1
         for part in self.parts:
             here = part.workers if part.workers is not None else max(1, int(share))
             size *= here
             share /= here
         return size
+
+    @property
+    def max_tasks_per_worker(self) -> int | None:
+        """That of the innermost launcher, whose workers run the tasks."""
+        most: int | None = getattr(self.parts[-1], "max_tasks_per_worker", None)
+        return most
 
     def launch(self) -> Crew:
         """Start the outermost part's workers as hubs."""
