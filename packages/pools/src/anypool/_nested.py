@@ -309,5 +309,3 @@ def _packed_inside(launcher: Launcher) -> Launcher:
         return launcher
     (packed,) = packed_initializer(Setting(initializer, tuple(options.initargs)))
     return replace(options, initializer=initialize_packed, initargs=(bytes(packed),))  # type: ignore[no-any-return]
-
-

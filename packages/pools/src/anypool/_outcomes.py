@@ -18,21 +18,11 @@ __all__: list[str] = []
 class Unopened:
     """A reply that a hub passes on as it came; what it says is for who is at the end of its way."""
 
-    __slots__ = ("message",)
+    __slots__ = ("errors", "message", "seconds")
 
     def __init__(self, message: Message) -> None:
         self.message = message
-
-    @property
-    def seconds(self) -> float:
-        """What the items took."""
-        return float(REPLY.unpack_from(self.message.meta)[0])
-
-    @property
-    def errors(self) -> dict[int, bool]:
-        """Whether there are any: a careful chunk ends with the first."""
-        table = self.message.meta[REPLY.size : REPLY.size + REPLY.unpack_from(self.message.meta)[1] * ERROR.size]
-        return {at: bool(again) for at, again in ERROR.iter_unpack(table)}
+        self.seconds, self.errors, _ = _measures(message)
 
     @property
     def count(self) -> int:
@@ -51,14 +41,12 @@ class Unopened:
 
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     """A REPLY as outcomes; its values are unpickled only when asked for."""
-    seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
-    table = message.meta[REPLY.size : REPLY.size + errors * ERROR.size]
-    retryable = {at: bool(again) for at, again in ERROR.iter_unpack(table)} if errors else {}
+    seconds, retryable, mixed = _measures(message)
     parts, count = message.parts, message.count
 
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
         try:
-            values, found = _unpack_outcomes(open_parts(parts, fetch), bool(mixed))
+            values, found = _unpack_outcomes(open_parts(parts, fetch), mixed)
         except RAISED as error:
             # Nothing can be saved.
             let_through(error)
@@ -69,6 +57,13 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     for part in parts:
         size += part.size if isinstance(part, Ref) else len(part)
     return Packed(count, seconds, retryable, size, unpack)
+
+
+def _measures(message: Message) -> tuple[float, dict[int, bool], bool]:
+    """Seconds, which items raised and whether that is to be retried, and whether the payload holds exceptions."""
+    seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
+    table = message.meta[REPLY.size : REPLY.size + errors * ERROR.size]
+    return seconds, {at: bool(again) for at, again in ERROR.iter_unpack(table)} if errors else {}, bool(mixed)
 
 
 def _unpack_outcomes(opened: list[Buffer], mixed: bool) -> tuple[list[Any], dict[int, BaseException]]:

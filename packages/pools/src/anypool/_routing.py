@@ -7,7 +7,7 @@ A state machine without I/O or clock. It is fed the owner's messages and the eve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import ClassVar, cast
 
 from anypool._chunk import Body, Calling, Chunk, Job, Lane, Mode
 from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Recalled, Replied
@@ -212,7 +212,7 @@ class Router:
         if body is not None:
             self.crew.release(body)
 
-    _HANDLERS = {
+    _HANDLERS: ClassVar[dict[int, Callable[[Router, Message], None]]] = {
         Kind.RUN: _run,
         Kind.SPAWN: _spawn,
         Kind.BYE: _stop,
