@@ -1,4 +1,4 @@
-"""A nested pool without processes: the owner's engine, pipes moved by hand, hubs, and workers that do what they are told."""
+"""A nested pool without processes: engine, pipes moved by hand, hubs, and workers that do what they are told."""
 
 from __future__ import annotations
 
@@ -334,5 +334,3 @@ class Rig:
             if stream.finished:
                 return found
         raise AssertionError(f"the map is not done: {stream.settled} of its items are")
-
-

@@ -71,7 +71,9 @@ def test_all_results_are_right_though_workers_are_killed_at_random(seed):
         assert pool.map(abs, range(20)) == list(range(20))
 
 
-@pytest.mark.parametrize(("text", "seed"), [("process:2/process:3", 1), ("process:2/process:3", 2), ("process:2/thread:4", 3)])
+@pytest.mark.parametrize(
+    "text, seed", [("process:2/process:3", 1), ("process:2/process:3", 2), ("process:2/thread:4", 3)]
+)
 def test_all_results_are_right_though_hubs_are_killed_at_random(text, seed):
     with opened(text) as pool:
         with killing(lambda: hubs_of(pool), 4, seed) as killed:
@@ -82,9 +84,8 @@ def test_all_results_are_right_though_hubs_are_killed_at_random(text, seed):
 
 
 def test_each_result_comes_once_though_hubs_and_workers_are_killed():
-    with opened("process:2/process:3") as pool:
-        with killing(lambda: workers_of(pool) + hubs_of(pool), 8, seed=4):
-            counted = Counter(pool.uimap(slowly, range(TASKS), retries=10))
+    with opened("process:2/process:3") as pool, killing(lambda: workers_of(pool) + hubs_of(pool), 8, seed=4):
+        counted = Counter(pool.uimap(slowly, range(TASKS), retries=10))
     assert counted == Counter({x * x: 1 for x in range(TASKS)})
 
 
@@ -95,9 +96,8 @@ def test_nothing_runs_twice_that_may_not_though_hubs_are_killed(tmp_path):
         time.sleep(0.002)
         return x
 
-    with opened("process:2/process:2") as pool:
-        with killing(lambda: hubs_of(pool), 3, seed=5):
-            results = pool.map(once, range(300), retries=0, on_error="return")
+    with opened("process:2/process:2") as pool, killing(lambda: hubs_of(pool), 3, seed=5):
+        results = pool.map(once, range(300), retries=0, on_error="return")
     assert all(path.stat().st_size == 1 for path in tmp_path.iterdir())
     assert all(value == x or (isinstance(value, WorkerLost) and value.begun) for x, value in enumerate(results))
 
@@ -170,11 +170,16 @@ def test_a_call_that_is_stopped_costs_its_worker_only(tmp_path, wait_until):
         assert hubs_of(pool) == hubs
 
 
+def nap_first(x):
+    time.sleep(2 if x == 0 else 0.001)
+    return x
+
+
 def test_what_waits_behind_a_slow_item_runs_elsewhere(within):
     with opened("process:2/process:2") as pool, within(10):
         pool.map(abs, range(1000))
         started = time.monotonic()
-        results = pool.map(lambda x: time.sleep(2 if x == 0 else 0.001) or x, range(200))
+        results = pool.map(nap_first, range(200))
         assert results == list(range(200))
         assert time.monotonic() - started < 3.5
 

@@ -35,7 +35,7 @@ def pool(launcher):
         yield shared
 
 
-@pytest.mark.parametrize(("text", "size"), FLAT)
+@pytest.mark.parametrize("text, size", FLAT)
 def test_a_path_is_as_large_as_all_of_its_innermost_workers(text, size):
     with opened(text) as pool:
         assert len(pool) == size
@@ -80,7 +80,7 @@ def test_errors_arrive_as_their_own_type_with_the_remote_traceback(pool):
 
 
 def test_a_generator_is_read_lazily(pool):
-    read = Counter()
+    read: Counter[str] = Counter()
 
     def items():
         for x in range(10**9):
@@ -214,7 +214,7 @@ class Standard(Launcher):
 
 
 @pytest.mark.parametrize(
-    ("inner", "error", "words"),
+    "inner, error, words",
     [(Absent(), LauncherUnavailable, "install nothing"), (Broken(), OSError, "no space is left")],
 )
 def test_an_inner_launcher_that_cannot_start_says_so(inner, error, words, within):
@@ -258,6 +258,10 @@ def test_a_path_can_be_resized():
         assert len(pool.workers()) == 3
 
 
+def enter(shared, x):
+    shared[x] = x * x
+
+
 def test_managers_work_as_arguments_behind_hubs():
     import multiprocessing.managers
 
@@ -266,7 +270,7 @@ def test_managers_work_as_arguments_behind_hubs():
     try:
         shared = manager.dict()
         with get_pool("process:1/process:2") as pool:
-            pool.map(lambda x, shared=shared: shared.update({x: x * x}), range(5))
+            pool.map(enter, [shared] * 5, range(5))
         assert dict(shared) == {x: x * x for x in range(5)}
     finally:
         manager.shutdown()

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hub_rig import HUB_CRASH, FakeHub, Rig
+from hub_rig import HUB_CRASH, FakeHub, Rig  # type: ignore[import-not-found]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -292,7 +292,9 @@ ACTIONS = st.lists(
     big=st.booleans(),
 )
 @settings(max_examples=250, deadline=None)
-def test_every_item_has_its_result_and_runs_once_at_a_time_whatever_dies(actions, hubs, workers, chunksize, careful, big):
+def test_every_item_has_its_result_and_runs_once_at_a_time_whatever_dies(
+    actions, hubs, workers, chunksize, careful, big
+):
     rig = Rig(hubs, workers)
     options: dict[str, Any] = {"timeout": 1e6} if careful else {}
     stream = rig.map(heavy if big else same, 30, chunksize=chunksize, retries=1000, **options)
