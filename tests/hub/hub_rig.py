@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from anypool import Launcher, Process
 from anypool._chunk import Body, Calling, Mode
-from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
+from anypool._crew import Begun, Event, Failed, Gained, Lost, Needed, Ready, Replied
 from anypool._engine import Engine
 from anypool._feeding import feed
 from anypool._nested import NestedCrew
@@ -41,6 +41,11 @@ def no_segments(ref: Ref) -> bytes:
     raise AssertionError(f"{ref} in a message without segments")
 
 
+def outcome_of(reply: Message) -> list[Any]:
+    """The values in a reply, if it has any."""
+    return unpack_reply(reply, no_segments).decode()[0] if reply.count else []
+
+
 @dataclass
 class Worker:
     """What waits for one worker inside, what it runs, and what of that it has still to say."""
@@ -48,6 +53,8 @@ class Worker:
     queue: deque[Flight] = field(default_factory=deque)
     saying: deque[Message] = field(default_factory=deque)
     running: set[int] = field(default_factory=set)
+    # Items of a careful chunk that begin one after the other.
+    coming: deque[int] = field(default_factory=deque)
     greeted: bool = False
     lost: bool = False
     forgetful: bool = False
@@ -63,6 +70,9 @@ class FakeCrew:
         self._rig, self._room = rig, room
         self.workers: dict[int, Worker] = {}
         self.events: list[Event] = []
+        # Slots that will not be there when they are to be renewed, and those that are to come back by themselves.
+        self.leaving: set[int] = set()
+        self.away: set[int] = set()
         self.released: list[Body] = []
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
@@ -90,11 +100,16 @@ class FakeCrew:
         return taken
 
     def renew(self, slot: int) -> bool:
+        if slot in self.leaving:
+            self.leaving.discard(slot)
+            self.away.add(slot)
+            return False
         self.workers[slot] = Worker()
-        return True
+        return slot not in self.away
 
     def stop(self, slot: int) -> None:
         del self.workers[slot]
+        self.away.discard(slot)
 
     def kill(self, slot: int) -> None:
         self.die(slot)
@@ -114,6 +129,11 @@ class FakeCrew:
     def step(self, slot: int) -> None:
         """The worker takes its next step: starts, begins a chunk, says the next thing of it."""
         worker = self.workers[slot]
+        if slot in self.away:
+            self.away.discard(slot)
+            self.workers[slot] = Worker()
+            self.events.append(Gained(slot))
+            return
         if worker.lost:
             return
         if not worker.greeted:
@@ -131,17 +151,22 @@ class FakeCrew:
             return
         message = run_message(slot, flight, True, chunk.careful)
         worker.saying.extend(Server().answer(message, no_segments))
-        values = [value for reply in worker.saying for value in unpack_reply(reply, no_segments).decode()[0]]
-        self._rig.begins(worker, values)
+        values = [value for reply in worker.saying for value in outcome_of(reply)]
         if chunk.careful:
+            worker.coming.extend(values[1:])
+            self._rig.begins(worker, values[:1])
             self._say(slot, worker)
+        else:
+            self._rig.begins(worker, values)
 
     def _say(self, slot: int, worker: Worker) -> None:
         reply = worker.saying.popleft()
         if reply.flags & PARTIAL and not reply.count:
             self.events.append(Begun(slot, reply.seq))
             return
-        worker.running -= set(unpack_reply(reply, no_segments).decode()[0])
+        worker.running.clear()
+        if worker.coming:
+            self._rig.begins(worker, [worker.coming.popleft()])
         self.events.append(Replied(slot, reply.seq, Unopened(crossed(reply)), not reply.flags & PARTIAL))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from anypool import _linux
-from anypool._crew import Crew, Event
+from anypool._crew import Begun, Crew, Event, Replied
 from anypool._inside import crew_inside
 from anypool._linux import private_copy
 from anypool._routing import Router, refusal
@@ -26,6 +27,8 @@ _MOST_BUFFERS = 64
 # Seconds between two looks at whether a call has begun, for crews that don't tell by themselves.
 _LOOK_SECONDS = 0.01
 _LONGEST_WAIT = 1.0
+# A thread waits so long, at most, until what it has begun is told.
+_TELL_SECONDS = 0.5
 
 
 def serve(reader: int, writer: int, setup: Message, arrived: Iterable[Message], decoder: Decoder) -> None:
@@ -211,7 +214,8 @@ class _Delivered(_Inside):
 
     def __init__(self, crew: Crew, reader: int, router: Router) -> None:
         self._crew, self._router = crew, router
-        self._events: deque[Event] = deque()
+        self._events: deque[tuple[Event, threading.Lock | None]] = deque()
+        self._tickets: list[threading.Lock] = []
         self._wake = _linux.new_event()
         self._epoll = select.epoll()
         self._epoll.register(reader, select.EPOLLIN)
@@ -219,17 +223,31 @@ class _Delivered(_Inside):
         self._watch = Watch()
 
     def deliver(self, events: list[Event]) -> None:
-        self._events.extend(events)
-        _linux.set_event(self._wake)
+        for event in events:
+            ticket = None
+            if isinstance(event, Begun) or (isinstance(event, Replied) and not event.last):
+                # The next item may hold the interpreter's lock for ever: the owner has to know before that it began.
+                ticket = threading.Lock()
+                ticket.acquire()
+            self._events.append((event, ticket))
+            _linux.set_event(self._wake)
+            if ticket is not None:
+                ticket.acquire(timeout=_TELL_SECONDS)
 
     def wait(self) -> list[Event]:
+        while self._tickets:
+            self._tickets.pop().release()
         asked = not self._crew.reports_items and self._router.busy
         sleep = partial(self._epoll.poll, _LOOK_SECONDS if asked else _LONGEST_WAIT)
         if self._wake in dict(self._watch.wait(partial(self._epoll.poll, 0), sleep)):
             _linux.clear_event(self._wake)
         found = self._crew.poll(0.0)
         while self._events:
-            found.append(self._events.popleft())
+            event, ticket = self._events.popleft()
+            found.append(event)
+            if ticket is not None:
+                # Once it has been sent.
+                self._tickets.append(ticket)
         return found
 
     def watch_writer(self, fd: int, on: bool) -> None:

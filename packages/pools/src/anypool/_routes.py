@@ -7,6 +7,7 @@ has the next incarnation, so that what an old one's hub said late is known for t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from anypool._crew import Begun, Event, Gained, Lost, Needed, Ready, Recalled
@@ -55,7 +56,8 @@ class Routes:
         self.places: dict[int, Place] = {}
         self.hubs = [_HubState() for _ in range(hubs)]
         self._slots: dict[tuple[int, int], int] = {}
-        self._next = 0
+        # Threads that add a slot each may be at it at the same time.
+        self._numbers = itertools.count()
 
     # Slots come and go.
 
@@ -64,7 +66,7 @@ class Routes:
         state = self.hubs[hub]
         if wire is None:
             wire, state.next_wire = state.next_wire, state.next_wire + 1
-        slot, self._next = self._next, self._next + 1
+        slot = next(self._numbers)
         self.places[slot], self._slots[hub, wire] = Place(hub, wire), slot
         return slot
 
@@ -115,7 +117,7 @@ class Routes:
     def restart(self, hub: int) -> None:
         """A new hub takes the place of a lost one, and starts all its slots."""
         self.hubs[hub].down = False
-        for place in self.places.values():
+        for place in list(self.places.values()):
             if place.hub == hub:
                 place.incarnation, place.excuse = 0, ""
                 place.state = AWAY if place.state == AWAY else FRESH
@@ -194,13 +196,16 @@ class Routes:
         state.told, state.down = False, True
         state.gone = state.gone or state.false_starts >= _MOST_FALSE_STARTS
         events: list[Event] = []
+        text = f"its hub {self._name}-{hub} was lost: {cause.text}"
         for slot, place in list(self.places.items()):
-            if place.hub == hub and place.state != AWAY:
+            if place.hub != hub:
+                continue
+            # Others have been told of, and nobody has put a new worker there yet.
+            if place.state not in (AWAY, LOST):
                 name, host, _ = self.identify(slot)
-                text = f"its hub {self._name}-{hub} was lost: {cause.text}"
                 events.append(Lost(slot, Cause(text, False, name, host or cause.host, cause.stderr)))
-            if place.hub == hub:
-                place.state, place.pid = LOST if place.state != AWAY else AWAY, 0
+                place.state = LOST
+            place.pid = 0
         return events
 
     @property
