@@ -17,7 +17,7 @@ from anypool._context import Scope
 from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
 from anypool._foreign import Trip, Unmade, begins, encoded, final, words
-from anypool._outcomes import unpack_reply
+from anypool._outcomes import Unopened, unpack_reply
 from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body
 from anypool._serve import prepare, serve
 from anypool._shield import give_back
@@ -48,6 +48,7 @@ class ExecutorCrew:
     tells_cpus = False
     on_executor = True
     inline = 0
+    unopened = False
 
     def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
         self._kind = kind
@@ -163,7 +164,7 @@ class ExecutorCrew:
             if messages[0].kind == Kind.NEED:
                 self._deliver([Needed(trip.slot, trip.seq)])
                 return
-            outcomes = [unpack_reply(message, _no_segments) for message in messages]
+            outcomes = [Unopened(each) if self.unopened else unpack_reply(each, _no_segments) for each in messages]
             self._deliver([Replied(trip.slot, trip.seq, each, each is outcomes[-1]) for each in outcomes])
         finally:
             self._told(trip.slot)

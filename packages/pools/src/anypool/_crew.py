@@ -42,6 +42,13 @@ class Needed(NamedTuple):
     seq: int
 
 
+class Recalled(NamedTuple):
+    """A chunk was taken back after `recall`, by a crew that can't tell at once; its worker had not begun it."""
+
+    slot: int
+    seq: int
+
+
 class Lost(NamedTuple):
     """The slot's worker is gone; the crew waits for `renew`."""
 
@@ -68,7 +75,7 @@ class Narrowed(NamedTuple):
     error: BaseException
 
 
-Event = Replied | Ready | Begun | Needed | Lost | Gained | Failed | Narrowed
+Event = Replied | Ready | Begun | Needed | Recalled | Lost | Gained | Failed | Narrowed
 
 
 class WorkerInfo(NamedTuple):
@@ -152,7 +159,10 @@ class Crew(Protocol):
         """Give a chunk to a slot."""
 
     def recall(self, slot: int) -> list[int]:
-        """Take back chunks that were sent to a slot and that its worker has not begun; return their numbers."""
+        """Take back chunks that were sent to a slot and that its worker has not begun.
+
+        Returns their numbers, as far as that can be told at once; `Recalled` follows for the others.
+        """
 
     def poll(self, timeout: float) -> list[Event]:
         """Wait for events up to so many seconds; called by one thread at a time."""

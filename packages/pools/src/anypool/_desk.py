@@ -63,8 +63,10 @@ class Desk:
             self.observer.started(number)
 
     def expecting(self) -> bool:
-        """Whether something is to be heard from a worker: an outcome, or the end that it was given."""
-        return self.in_flight > 0 or any([slot.verdict is not None for slot in list(self.slots.values())])  # noqa: C419
+        """Whether something is to be heard: an outcome, the end that a worker was given, or that there is a worker."""
+        if self.in_flight > 0 or any([slot.verdict is not None for slot in list(self.slots.values())]):  # noqa: C419
+            return True
+        return not self.slots and self.queued
 
     def add_lane(self, lane: Lane) -> None:
         """Serve this lane from now on, in turn with the others."""

@@ -12,7 +12,9 @@ from typing import Any
 
 from anypool._calls import Call, Calls
 from anypool._chunk import Lane, Packed, failed
-from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Narrowed, Needed, Ready, Replied, WorkerInfo
+from anypool._crew import (
+    Begun, Crew, Event, Failed, Gained, Lost, Narrowed, Needed, Ready, Recalled, Replied, WorkerInfo,
+)  # fmt: skip
 from anypool._desk import DEPTH, GRACE, Desk
 from anypool._driver import Driver, guarded
 from anypool._errors import PoolClosed, WorkerLost
@@ -228,6 +230,8 @@ class Engine(Driver):
                 flight = self.desk.needs(slot, seq)
                 if flight is not None:
                     self._send(slot, flight, with_body=True)
+            case Recalled(slot, seq):
+                self.desk.recalled(slot, seq)
             case Lost(slot, cause):
                 self._lost(slot, cause)
             case Gained(slot):

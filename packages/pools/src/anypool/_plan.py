@@ -53,7 +53,9 @@ class Nested(Launcher):
 
     @property
     def size(self) -> int:
-        """The product of the parts' sizes, each resolved with what is left of the CPUs."""
+        """The product of the parts' sizes, each resolved with what is left of the CPUs; or what it was resized to."""
+        if self.workers is not None:
+            return self.workers
         share, size = cpus(), 1
         for part in self.parts:
             here = part.workers if part.workers is not None else max(1, int(share))
@@ -65,6 +67,12 @@ class Nested(Launcher):
     def all_tags(self) -> frozenset[str]:
         """Those of its parts, and its own."""
         return frozenset(self.tags).union(*[part.all_tags for part in self.parts])
+
+    @property
+    def max_tasks_per_worker(self) -> int | None:
+        """That of the innermost launcher, whose workers run the tasks."""
+        most: int | None = getattr(self.parts[-1], "max_tasks_per_worker", None)
+        return most
 
     def launch(self) -> Crew:
         """Start the outermost part's workers as hubs."""
