@@ -15,6 +15,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="anypool", description="One map, from serial to every core of a machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("backends", help="list the launchers, and whether each can run here")
+    plan = commands.add_parser("plan", help="show the plan that holds here, who says so, and its workers")
+    plan.add_argument("levels", nargs="*", metavar="LEVEL", help="show this one instead, as get_pool takes it")
     given = parser.parse_args(arguments)
     try:
         return _COMMANDS[given.command](given)
@@ -36,7 +38,15 @@ def _backends(_: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"backends": _backends}
+def _plan(given: argparse.Namespace) -> int:
+    from anypool._show import show
+
+    for line in show(given.levels):
+        print(line)
+    return 0
+
+
+_COMMANDS = {"backends": _backends, "plan": _plan}
 
 if __name__ == "__main__":
     sys.exit(main())
