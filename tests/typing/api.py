@@ -166,6 +166,8 @@ def ways_to_make_one() -> None:
 def seeds(pool: Pool) -> None:
     assert_type(pool.map(lambda _: rng().random(), xs, seed=1), list[float])
     assert_type(pool.plan, Plan)
+    assert_type(Plan.parse("process:2 > thread"), Plan)
+    assert_type(pool.plan.tree(), str)
 
 
 def stand_alone_maps() -> None:

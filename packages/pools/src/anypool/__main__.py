@@ -16,6 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("backends", help="list the launchers, and whether each can run here")
     commands.add_parser("doctor", help="tell what a bug report needs, and whether something is wrong here")
+    plan = commands.add_parser("plan", help="show the plan that holds here, who says so, and its workers")
+    plan.add_argument("levels", nargs="*", metavar="LEVEL", help="show this one instead, as get_pool takes it")
     given = parser.parse_args(arguments)
     try:
         return _COMMANDS[given.command](given)
@@ -43,7 +45,15 @@ def _doctor(_: argparse.Namespace) -> int:
     return doctor()
 
 
-_COMMANDS = {"backends": _backends, "doctor": _doctor}
+def _plan(given: argparse.Namespace) -> int:
+    from anypool._show import show
+
+    for line in show(given.levels):
+        print(line)
+    return 0
+
+
+_COMMANDS = {"backends": _backends, "doctor": _doctor, "plan": _plan}
 
 if __name__ == "__main__":
     sys.exit(main())

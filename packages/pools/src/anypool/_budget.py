@@ -70,22 +70,8 @@ def _counting(launcher: Launcher, workers: int) -> int:
     """How many of its workers compute on CPUs of this machine, those apart that are meant to be many."""
     if launcher.oversubscribe or not launcher.on_this_machine:
         return 0
-    if launcher.name not in ("nested", "mixed"):
-        return workers
-    from anypool._plan import Mixed, Nested
-
-    if isinstance(launcher, Mixed):
-        return sum(map(_counting, launcher.groups, launcher.sizes))
-    if not isinstance(launcher, Nested):
-        return workers
-    parts: list[Launcher] = []
-    for part in launcher.parts:
-        if not part.on_this_machine:
-            break
-        parts.append(part)
-    if not parts or any(part.oversubscribe for part in parts):
-        return 0
-    return Nested(parts=tuple(parts)).size
+    counting: int = getattr(launcher, "on_cpus", workers)
+    return counting
 
 
 def _outside() -> int:

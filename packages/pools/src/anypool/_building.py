@@ -1,122 +1,163 @@
-"""From the parts of a plan's text to launchers: which class a name is, and what its fields make of text."""
+"""From the parts of a plan's text to launchers: which class or named pool a name is, and what its fields hold."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from anypool._errors import PlanError
-from anypool._grammar import Part, elements, parse, unquoted
+from anypool._errors import LauncherNotFound, LauncherUnavailable, PlanError
+from anypool._grammar import Part, Value, parse, wrong
 from anypool._launcher import Launcher
-from anypool._plan import Plan, mixed, nested
+from anypool._plan import Mixed, Nested, Plan, mixed, nested
 from anypool._recipe import field_names
-from anypool._select import find, no_option
+from anypool._select import BUILT_IN, find, is_number, no_option, similar
+from anypool._wording import form_of, read
 
 __all__: list[str] = []
 
-_WORD = re.compile(r"\w+")
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+# Text may be somebody else's; that a network is to be trusted is for the caller to say.
+_NEVER_IN_TEXT = ("trust_network",)
 
 
 def plan_of(text: str, options: dict[str, Any] | None = None) -> Plan:
-    """The plan that a text names. `options` are for the first level, which then is one launcher, or a mix for its own.
+    """The plan that a text names. `options` are for its first level.
 
     Raises `LauncherNotFound`, `LauncherUnavailable`, `PlanError`, and `TypeError` or `ValueError` for options.
     """
-    levels = []
-    for groups in parse(text):
-        given = options if options and not levels else {}
-        levels.append(_level(text, groups, dict(given)))
-    return Plan(tuple(levels))
+    return Plan(tuple(_levels(text, options or {}, ())))
 
 
-def _level(text: str, groups: list[list[Part]], options: dict[str, Any]) -> Launcher:
-    single = len(groups) == 1 and len(groups[0]) == 1
-    paths = []
-    for parts in groups:
-        built = [build(text, part, options if single else {}) for part in parts]
-        paths.append(built[0] if len(built) == 1 else nested(*built))
-    level = paths[0] if len(paths) == 1 else mixed(*paths)
-    return level if single or not options else with_options(level, options)
+def plan_from(text: str, source: str, within: tuple[str, ...] = ()) -> Plan:
+    """The plan of a text that stands somewhere else, which an error names; a wrong option is a `PlanError` there.
+
+    `within`: the named pools that led to it.
+    """
+    try:
+        return Plan(tuple(_levels(text, {}, within)))
+    except (LauncherNotFound, LauncherUnavailable, PlanError) as error:
+        raise type(error)(f"{source}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"{source}: {error} in {text!r}") from error
 
 
 def with_options(launcher: Launcher, options: dict[str, Any]) -> Launcher:
-    """A path or a mix with options of its own; those of its parts are said with the parts."""
-    from dataclasses import replace
+    """A launcher with options of a call, which count more than its own. `TypeError` for those that it can't have.
 
-    own = [name for name in field_names(type(launcher)) if name not in ("parts", "groups", "workers")]
+    A path or a mix has only those that are of the whole; the others are said with its parts.
+    """
+    if not options:
+        return launcher
+    whole = isinstance(launcher, (Nested, Mixed))
+    hidden = ("parts", "groups", "workers") if whole else ()
+    own = field_names(type(launcher)) if whole else type(launcher).option_names()
     for name in options:
-        if name not in own:
+        if name in own and name not in hidden:
+            continue
+        if whole:
             raise TypeError(f"{name}= belongs to one launcher of {launcher}; say it there, as in name?{name}=...")
+        raise TypeError(no_option(type(launcher), name))
     return replace(launcher, **options)
 
 
-def build(text: str, part: Part, options: dict[str, Any]) -> Launcher:
-    """The launcher of one part; `options` come from the call."""
-    kind = find(part.name)
+def _levels(text: str, options: dict[str, Any], within: tuple[str, ...]) -> Iterator[Launcher]:
+    for groups in parse(text):
+        if len(groups) > 1 or len(groups[0]) > 1:
+            yield with_options(_combined(text, groups), options)
+        elif (pool := _named(groups[0][0], within)) is not None:
+            yield with_options(pool.levels[0], options)
+            yield from pool.levels[1:]
+        else:
+            yield _built(text, groups[0][0], options)
+        options = {}
+
+
+def _combined(text: str, groups: list[list[Part]]) -> Launcher:
+    paths = []
+    for parts in groups:
+        built = [_built(text, part, {}) for part in parts]
+        try:
+            paths.append(nested(*built) if len(built) > 1 else built[0])
+        except PlanError as error:
+            raise wrong(text, parts[0].at, str(error)) from error
+    try:
+        return mixed(*paths) if len(paths) > 1 else paths[0]
+    except PlanError as error:
+        raise wrong(text, groups[0][0].at, str(error)) from error
+
+
+def _named(part: Part, within: tuple[str, ...]) -> Plan | None:
+    """The plan of a named pool; None for the name of a launcher."""
+    if part.name in BUILT_IN or not part.bare:
+        return None
+    from anypool._config import pools
+
+    pool = pools().get(part.name)
+    if pool is None:
+        return None
+    if part.name in within:
+        raise PlanError(f"{pool.source}: the pool is its own plan, by way of {' and '.join(within)}")
+    from anypool._plugins import extras, found_points
+
+    if part.name in extras() or found_points(part.name):
+        raise PlanError(f"{pool.source}: {part.name!r} is the name of a launcher; give the pool another one")
+    return plan_from(pool.text, pool.source, (*within, part.name))
+
+
+def _built(text: str, part: Part, options: dict[str, Any]) -> Launcher:
+    kind = _found(text, part)
     said: dict[str, Any] = {}
-    if part.arguments:
-        said[kind.argument] = _argument(text, kind, part)
+    if part.argument is not None:
+        said[kind.argument] = _argument(text, kind, part, part.argument)
     for name, value in part.options.items():
+        if name in said:
+            raise wrong(text, value.at, f"{name} is given twice, after {part.name!r} and")
         if name not in kind.option_names():
             raise TypeError(no_option(kind, name))
         said[name] = _value(text, kind, name, value)
-    twice = said.keys() & options.keys()
-    if twice:
-        name = sorted(twice)[0]
-        raise TypeError(f"{name}= is given twice: {said[name]!r} in {text!r}, and {options[name]!r}")
-    for name in options:
+    for name, given in options.items():
+        if name in said:
+            raise TypeError(f"{name}= is given twice: {said[name]!r} in {text!r}, and {given!r}")
         if name not in kind.option_names():
             raise TypeError(no_option(kind, name))
     return kind(**said, **options)
 
 
-def _argument(text: str, kind: type[Launcher], part: Part) -> Any:
-    words = _words(kind, kind.argument)
-    arguments = [unquoted(each) for each in part.arguments]
-    if "tuple" in words:
-        return tuple(arguments)
-    value = part.arguments[0] if len(arguments) == 1 else ",".join(part.arguments)
-    if kind.argument == "workers":
-        if not (value.isascii() and value.isdecimal() and int(value)):
-            raise PlanError(
-                f"after {part.name!r}: expected a number of workers, at least 1, got {value!r} in {text!r}"
+def _found(text: str, part: Part) -> type[Launcher]:
+    if part.name in BUILT_IN:
+        return find(part.name)
+    try:
+        return find(part.name)
+    except LauncherNotFound as error:
+        from anypool._config import pools
+
+        known = pools()
+        if part.name in known:
+            expected = (
+                f"{part.name!r} is a named pool: expected it alone, without a number or options, as a whole level,"
             )
-        return int(value)
-    return _value(text, kind, kind.argument, value)
+            raise wrong(text, part.at, expected) from None
+        if not known:
+            raise
+        close = similar(part.name, known)
+        hint = f"; did you mean the pool {close[0]!r}?" if close else f"; pools are {', '.join(known)}"
+        raise LauncherNotFound(f"{error}{hint}") from None
 
 
-def _value(text: str, kind: type[Launcher], name: str, value: str) -> Any:
-    """What a field makes of a text, by the words of its annotation."""
-    words = _words(kind, name)
-    if "tuple" in words:
-        return tuple(elements(value))
-    plain = unquoted(value)
-    if "bool" in words and plain.lower() in (*_TRUE, *_FALSE):
-        return plain.lower() in _TRUE
-    for number in (int, float):
-        if number.__name__ in words:
-            try:
-                return number(plain)
-            except ValueError:
-                continue
-    if words & {"str", "Literal", "PathLike"} and "Mapping" not in words:
-        return plain
-    if words & {"int", "float", "bool"}:
-        expected = " or ".join(sorted(words & {"int", "float", "bool"}))
-        raise PlanError(f"{kind.name}?{name}= takes {_SAID[expected]}, got {plain!r} in {text!r}")
-    raise PlanError(
-        f"{kind.name}?{name}= can't be said in text; give it to get_pool as {name}=, or to {kind.__name__}(...)"
-    )
+def _argument(text: str, kind: type[Launcher], part: Part, value: Value) -> Any:
+    if kind.argument not in kind.option_names():
+        raise wrong(text, value.at, f"{part.name!r} takes nothing after ':', but options after '?': got {value.raw!r}")
+    if kind.argument != "workers":
+        return _value(text, kind, kind.argument, value)
+    word = value.words[0].text
+    if len(value.words) > 1 or not is_number(word):
+        raise wrong(text, value.at, f"after {part.name!r}: expected a number of workers, at least 1, got {value.raw!r}")
+    return int(word)
 
 
-_SAID = {"int": "a whole number", "float": "a number", "bool": "true or false", "float or int": "a number"}
-
-
-def _words(kind: type[Launcher], name: str) -> set[str]:
-    """The words of a field's annotation."""
-    for base in kind.__mro__:
-        annotation = vars(base).get("__annotations__", {}).get(name)
-        if annotation is not None:
-            return set(_WORD.findall(annotation if isinstance(annotation, str) else str(annotation)))
-    return set()
+def _value(text: str, kind: type[Launcher], name: str, value: Value) -> Any:
+    form = form_of(kind, name)
+    if name in _NEVER_IN_TEXT or not form.textual:
+        reason = "is said in the call, never in text" if name in _NEVER_IN_TEXT else "can't be said in text"
+        raise wrong(text, value.at, f"{name}= {reason}: give it to get_pool as {name}=, or to {kind.__name__}(...);")
+    return read(text, form, value, f"{kind.name}?{name}=")

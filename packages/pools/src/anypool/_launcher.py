@@ -116,7 +116,7 @@ class Launcher:
         return mixed(self, other)
 
     def __str__(self) -> str:
-        from anypool._grammar import written
+        from anypool._wording import written
 
         return written(self)
 
@@ -169,6 +169,9 @@ class ProcessOptions(WorkerOptions):
             raise TypeError(f"cwd is a folder's path or None, got {self.cwd!r}")
         if self.cwd is not None and not os.path.isdir(self.cwd):
             raise ValueError(f"cwd is a folder that exists, got {os.fspath(self.cwd)!r}")
+        if self.cwd is not None:
+            # As text, which a plan's text gives back.
+            object.__setattr__(self, "cwd", os.fspath(self.cwd))
         if self.env is not None and not isinstance(self.env, Mapping):
             raise TypeError(f"env is a mapping of strings to strings, got {self.env!r}")
         for key, value in (self.env or {}).items():

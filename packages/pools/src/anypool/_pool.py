@@ -200,12 +200,10 @@ class Pool(Maps, SingleCalls):
     @property
     def plan(self) -> Plan:
         """Where it and its tasks run, with the number of workers that it has: prints as what `get_pool` takes."""
-        from dataclasses import replace
+        from anypool._plan import Plan, counted
 
-        from anypool._plan import Plan
-
-        first = replace(self.launcher, workers=len(self) if self.launcher.starts_workers else None)
-        return Plan((first, *self.below))
+        with entered(self._opened_in):
+            return Plan((counted(self.launcher, len(self)), *self.below))
 
     def workers(self) -> list[WorkerInfo]:
         """Each worker: name, host, pid, tasks done, busy seconds, state. Empty while there are none."""

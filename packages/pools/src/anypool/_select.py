@@ -22,8 +22,11 @@ BUILT_IN = {
     "process": "anypool.launchers.process:Process",
     "multiprocess": "anypool.launchers.multiprocess:Multiprocess",
 }
+VARIABLE = "ANYPOOL_PLAN"
 # What makes a text more than a name and a number of workers.
 _GRAMMAR = frozenset("/+>?,\"'")
+# More than any number of workers has, and less than Python refuses to read.
+_DIGITS = 20
 
 
 def get_pool(*levels: str | Launcher | Plan | Executor | None, **options: Any) -> Pool:
@@ -42,32 +45,47 @@ def get_pool(*levels: str | Launcher | Plan | Executor | None, **options: Any) -
     Raises `LauncherNotFound`, `LauncherUnavailable` (with what to install), `PlanError` for a text that names nothing,
     `Oversubscribed`, `TypeError` or `ValueError` for options; all before any worker starts.
     """
-    first = levels[0] if levels else None
-    if options.get("env") or not (_is_process(first) if first is not None else _may_be_process()):
-        return _open(levels, options)
+    given: list[Any] = [level for level in levels if level is not None]
+    if not given and _plain(said := _said(), options) is not None:
+        given = [said]
+    if options.get("env") or not (given and _is_process(given[0])):
+        return _open(given, options)
     from anypool._agents import Ahead
 
     with Ahead():
-        return _open(levels, options)
+        return _open(given, options)
 
 
 def _is_process(level: object) -> bool:
     return isinstance(level, str) and level.partition(":")[0].strip() == "process"
 
 
-def _may_be_process() -> bool:
-    """Whether the default is likely: nothing is said in this context, nor in the environment."""
+def default() -> str:
+    """What runs where nobody says anything."""
+    from anypool import _linux
+
+    return "process" if _linux.supported() is None else "multiprocess"
+
+
+def _said() -> str | None:
+    """What ANYPOOL_PLAN says, or else the default; None if somebody comes before, who then is to be asked."""
     import os
 
     from anypool._context import scope
 
-    return scope() is None and "ANYPOOL_PLAN" not in os.environ
+    if scope() is not None:
+        return None
+    text = os.environ.get(VARIABLE, "").strip()
+    if text:
+        return text
+    from anypool._files import files
+
+    return None if files() else default()
 
 
-def _open(levels: tuple[Any, ...], options: dict[str, Any]) -> Pool:
+def _open(given: list[Any], options: dict[str, Any]) -> Pool:
     from anypool._pool import Pool
 
-    given = [level for level in levels if level is not None]
     if len(given) == 1 and (launcher := _simple(given[0], options)) is not None:
         # The default size is what is left of the CPUs.
         if launcher.workers is not None:
@@ -80,23 +98,32 @@ def _open(levels: tuple[Any, ...], options: dict[str, Any]) -> Pool:
     return opened(given, options)
 
 
-def _simple(level: object, options: dict[str, Any]) -> Launcher | None:
-    """The launcher of a text that is only a built-in name, and perhaps a number of workers; None for all else."""
+def _plain(level: object, options: dict[str, Any]) -> tuple[str, str] | None:
+    """Name and number, if a text is only a built-in name, and perhaps a number of workers; None for all else."""
     if not isinstance(level, str) or _GRAMMAR.intersection(level):
         return None
     name, colon, count = level.partition(":")
-    name = name.strip()
+    name, count = name.strip(), count.strip()
     if name not in BUILT_IN or (colon and "workers" in options):
         return None
-    kind = find(name)
-    if colon:
-        if not (count.strip().isascii() and count.strip().isdecimal() and int(count)):
-            return None
-        options = {**options, "workers": int(count)}
+    return (name, count) if not colon or is_number(count) else None
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number of workers, at least 1."""
+    return text.isascii() and text.isdecimal() and len(text) < _DIGITS and int(text) > 0
+
+
+def _simple(level: object, options: dict[str, Any]) -> Launcher | None:
+    """The launcher of a plain text; None for all else."""
+    plain = _plain(level, options)
+    if plain is None:
+        return None
+    kind = find(plain[0])
     for option in options:
         if option not in kind.option_names():
             raise TypeError(no_option(kind, option))
-    return kind(**options)
+    return kind(**options, workers=int(plain[1])) if plain[1] else kind(**options)
 
 
 def find(name: str) -> type[Launcher]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from anypool._budget import check_plan
+from anypool._building import plan_from
+from anypool._config import settings
 from anypool._context import Scope, entered, scope
-from anypool._errors import PlanError
-from anypool._launcher import Launcher
+from anypool._launcher import Launcher, cpus
 from anypool._plan import Plan
+from anypool._select import VARIABLE, default
 
 __all__: list[str] = []
 
-VARIABLE = "ANYPOOL_PLAN"
-_DEFAULT = "process"
+# The blocks of `plan` that this context is in: one object may be entered in several threads at once.
+_blocks: ContextVar[tuple[entered, ...]] = ContextVar("anypool_blocks", default=())
 
 
 class Found(NamedTuple):
@@ -26,30 +30,34 @@ class Found(NamedTuple):
     checked: bool = False
 
 
+class Voice(NamedTuple):
+    """Somebody who may speak for a plan: the text, or None."""
+
+    source: str
+    text: str | None
+
+
 def plan_here() -> Found:
     """What `get_pool()` opens here: the plan of the context or the task, ANYPOOL_PLAN, a configuration file, `process`.
 
-    Raises `PlanError` that names the source of a text that is wrong.
+    Raises `PlanError`, `LauncherNotFound` or `LauncherUnavailable` that name the source of a text that is wrong.
     """
     here = scope()
     if here is not None:
         return Found(Plan(here.levels or (_serial(),)), here.source, checked=True)
+    for voice in voices():
+        if voice.text is not None:
+            return Found(plan_from(voice.text, voice.source), voice.source)
+    raise AssertionError("the default always speaks")
+
+
+def voices() -> Iterator[Voice]:
+    """Who speaks outside of plans and tasks, in their order; files are read when it is their turn."""
     text = os.environ.get(VARIABLE, "").strip()
-    if text:
-        return Found(read(text, f"the environment variable {VARIABLE}"), f"the environment variable {VARIABLE}")
-    return Found(read(_DEFAULT, "the default"), "the default")
-
-
-def read(text: str, source: str) -> Plan:
-    """The plan of a text from somewhere else, which an error names."""
-    from anypool._building import plan_of
-
-    try:
-        return plan_of(text)
-    except PlanError as error:
-        raise PlanError(f"{source}: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise PlanError(f"{source}: {error} in {text!r}") from error
+    yield Voice(f"the environment variable {VARIABLE}", text or None)
+    for each in settings():
+        yield Voice(each.plan.source, each.plan.text) if each.plan else Voice(each.path, None)
+    yield Voice("the default", default())
 
 
 def _serial() -> Launcher:
@@ -62,28 +70,34 @@ class plan:  # noqa: N801 - read as a phrase: with plan("process:4")
     """Have `get_pool()` open these levels in a block, for code that doesn't own the pool, such as a library's.
 
     Takes what `get_pool` takes but executors: texts, launchers, a `Plan`. It holds in this context only (a thread, an
-    asyncio task), not in the tasks of the pools that are opened: those get the next level. Raises what `get_pool` raises
-    for a plan, at once.
+    asyncio task), not in the tasks of the pools that are opened: those get the next level. Raises what `get_pool`
+    raises for a plan, at once. One object may be entered again, and in several threads.
     """
 
     def __init__(self, *levels: str | Launcher | Plan) -> None:
         from anypool._opening import given_plan
 
-        self._plan = given_plan(list(levels), {})
+        for level in levels:
+            if not isinstance(level, (str, Launcher, Plan)):
+                raise TypeError(f"plan() takes texts, launchers and plans, got {level!r}")
+        self._plan, self._cpus = given_plan(list(levels), {}), float(cpus())
         check_plan(self._plan)
-        self._entered: list[entered] = []
 
     def __enter__(self) -> Self:
         here = scope()
+        if float(cpus()) != self._cpus:
+            check_plan(self._plan)
         block = entered(Scope(self._plan.levels, None if here is None else here.cpus, "plan()"))
-        self._entered.append(block)
         block.__enter__()
+        _blocks.set((*_blocks.get(), block))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._entered.pop().__exit__()
+        *outer, block = _blocks.get()
+        _blocks.set(tuple(outer))
+        block.__exit__()
 
     def __str__(self) -> str:
         return str(self._plan)

@@ -1,0 +1,374 @@
+"""Who decides where `get_pool()` runs, and that it is said who did."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from anypool import (
+    LauncherNotFound,
+    LauncherUnavailable,
+    Oversubscribed,
+    Plan,
+    PlanError,
+    Process,
+    Serial,
+    Thread,
+    get_pool,
+    plan,
+    usable_cpus,
+)
+from anypool._sources import plan_here
+
+LIMIT = 20
+
+
+def here() -> str:
+    return str(plan_here().plan)
+
+
+def opened(*levels: Any, **options: Any) -> str:
+    with get_pool(*levels, **options) as pool:
+        return str(pool.plan)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o644)
+    return path
+
+
+# The order.
+
+
+def test_the_first_who_speaks_decides(project: Path, user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plan_here()[:2] == (Plan((Process(),)), "the default")
+    mine = write(user_folder / "anypool.toml", 'plan = "thread:1"')
+    assert (here(), plan_here().source) == ("thread:1", f"{mine}: plan")
+    ours = write(project / "pyproject.toml", '[tool.anypool]\nplan = "thread:2"')
+    assert (here(), plan_here().source) == ("thread:2", f"{ours}: tool.anypool.plan")
+    monkeypatch.setenv("ANYPOOL_PLAN", " thread:3 > serial ")
+    assert (here(), plan_here().source) == ("thread:3 > serial", "the environment variable ANYPOOL_PLAN")
+    with plan("thread:4", "thread:1"):
+        assert (here(), plan_here().source) == ("thread:4 > thread:1", "plan()")
+        with get_pool() as pool:
+            assert str(pool.plan) == "thread:4 > thread:1"
+            assert pool.pipe(lambda: tuple(plan_here()[:2])) == (Plan((Thread(1),)), "the plan of the task")
+        assert opened("thread:5") == "thread:5"
+    assert opened() == "thread:3 > serial"
+
+
+def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYPOOL_PLAN", "  ")
+    assert plan_here().source == "the default"
+
+
+def test_a_file_without_a_plan_leaves_it_to_the_next(project: Path, user_folder: Path) -> None:
+    write(project / "anypool.toml", "[hosts.n1]\nworkers = 2")
+    assert plan_here().source == "the default"
+    mine = write(user_folder / "anypool.toml", 'plan = "thread:1"')
+    assert plan_here().source == f"{mine}: plan"
+    assert opened() == "thread:1"
+
+
+def test_the_default_is_a_process_for_each_cpu() -> None:
+    assert opened() == f"process:{usable_cpus()}"
+
+
+def test_options_of_the_call_go_before_what_the_plan_says(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    assert opened(workers=1) == "process:1"
+    monkeypatch.setenv("ANYPOOL_PLAN", "thread:3 > thread:2")
+    assert opened(workers=1, tags="a") == "thread:1?tags=a > thread:2"
+    monkeypatch.setenv("ANYPOOL_PLAN", "thread:3")
+    assert opened(workers=1) == "thread:1"
+    with pytest.raises(TypeError, match="launcher 'thread' has no option 'env', which process and multiprocess can"):
+        get_pool(env={"A": "1"})
+    monkeypatch.delenv("ANYPOOL_PLAN")
+    write(project / "anypool.toml", 'plan = "thread:2"')
+    seen: list[int] = []
+    with get_pool(initializer=seen.append, initargs=(1,)) as pool:
+        pool.map(abs, range(4))
+    assert set(seen) == {1}
+
+
+def test_what_an_option_of_the_call_asks_for_counts_against_the_budget() -> None:
+    with plan("process:1"), pytest.raises(Oversubscribed):
+        get_pool(workers=3 * usable_cpus() + 1)
+
+
+def test_the_usual_ways_import_nothing_for_plans() -> None:
+    code = """
+import sys
+from anypool import get_pool
+with get_pool() as pool:
+    assert pool.map(abs, [-1]) == [1]
+assert pool.launcher.name == sys.argv[1]
+late = {"anypool._opening", "anypool._building", "anypool._config", "tomllib", "platformdirs", "dataclasses"}
+assert not late & set(sys.modules), late & set(sys.modules)
+"""
+    for text, name in [("", "process"), ("process:1", "process"), ("thread:2", "thread")]:
+        environment = {**os.environ, "ANYPOOL_PLAN": text}
+        subprocess.run([sys.executable, "-c", code, name], env=environment, check=True, timeout=60)
+
+
+# Errors say who is wrong.
+
+
+@pytest.mark.parametrize(
+    "text, kind, message",
+    [
+        ("process:x", PlanError, "expected a number of workers, at least 1, got 'x' at character 9 of 'process:x'"),
+        ("thread >", PlanError, "expected the name of a launcher at character 9"),
+        ("thread?worker=3", PlanError, "launcher 'thread' has no option 'worker'"),
+        ("process?max_memory_per_worker=5", PlanError, "max_memory_per_worker must be at least"),
+        ("proces:4", LauncherNotFound, "no launcher 'proces' among .*; did you mean 'process'"),
+        ("thread/process", PlanError, "'thread' runs in this process"),
+    ],
+)
+def test_the_source_of_a_wrong_text_is_named(
+    text: str, kind: type[Exception], message: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYPOOL_PLAN", text)
+    with pytest.raises(kind, match=f"^the environment variable ANYPOOL_PLAN: .*{message}"):
+        get_pool()
+    monkeypatch.delenv("ANYPOOL_PLAN")
+    path = write(project / "anypool.toml", f'plan = "{text}"')
+    with pytest.raises(kind, match=f"^{path}: plan: .*{message}"):
+        get_pool()
+
+
+def test_a_file_that_others_may_write_to_stops_get_pool_and_not_what_needs_no_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project / "anypool.toml", 'plan = "serial"').chmod(0o666)
+    with pytest.raises(PlanError, match=r"anypool\.toml doesn't count"):
+        get_pool()
+    assert opened("thread:1") == "thread:1"
+    with plan("thread:2"):
+        assert opened() == "thread:2"
+    monkeypatch.setenv("ANYPOOL_PLAN", "thread:3")
+    assert opened() == "thread:3"
+
+
+# Named pools.
+
+POOLS = """
+plan = "night"
+[pools.night]
+plan = "thread:2 > thread:1"
+[pools.late]
+plan = "night"
+[pools.round]
+plan = "about"
+[pools.about]
+plan = "round"
+[pools.wrong]
+plan = "thread:x"
+"""
+
+
+@pytest.fixture
+def pools(project: Path) -> Path:
+    return write(project / "anypool.toml", POOLS)
+
+
+@pytest.mark.usefixtures("pools")
+def test_a_named_pool_is_opened_by_its_name_wherever_a_plan_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert opened("night") == "thread:2 > thread:1"
+    assert opened("late", "serial") == "thread:2 > thread:1 > serial"
+    assert opened("serial > night") == "serial > thread:2 > thread:1"
+    assert opened("night", workers=3) == "thread:3 > thread:1"
+    assert opened() == "thread:2 > thread:1"
+    with plan("night"):
+        assert opened() == "thread:2 > thread:1"
+    monkeypatch.setenv("ANYPOOL_PLAN", "late")
+    assert opened() == "thread:2 > thread:1"
+    assert str(Plan.parse("night")) == "thread:2 > thread:1"
+
+
+def test_a_named_pool_that_is_wrong_says_which_file_and_key(pools: Path) -> None:
+    with pytest.raises(PlanError, match=f"^{pools}: pools.wrong.plan: after 'thread': expected a number of workers"):
+        get_pool("wrong")
+    with pytest.raises(
+        PlanError, match=f"{pools}: pools.round.plan: the pool is its own plan, by way of round and about"
+    ):
+        get_pool("round")
+
+
+@pytest.mark.usefixtures("pools")
+@pytest.mark.parametrize("text", ["night:4", "night?workers=2", "night + thread", "process:1/night"])
+def test_a_named_pool_is_a_whole_level(text: str) -> None:
+    with pytest.raises(PlanError, match=r"'night' is a named pool: expected it alone, .* at character "):
+        get_pool(text)
+
+
+@pytest.mark.usefixtures("pools")
+def test_a_misspelt_pool_is_told_what_is_alike() -> None:
+    with pytest.raises(LauncherNotFound, match=r"no launcher 'nigth' among .*; did you mean the pool 'night'"):
+        get_pool("nigth")
+    with pytest.raises(LauncherNotFound, match="; pools are night, late, round, about, wrong"):
+        get_pool("something")
+
+
+def test_a_pool_may_not_be_named_like_a_launcher_that_could_be_installed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(project / "anypool.toml", '[pools.mpi]\nplan = "serial"')
+    monkeypatch.setattr("anypool._plugins.extras", lambda: ["mpi"])
+    with pytest.raises(PlanError, match=f"{path}: pools.mpi.plan: 'mpi' is the name of a launcher"):
+        get_pool("mpi")
+
+
+def test_a_launcher_that_is_not_installed_is_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anypool._plugins.extras", lambda: ["mpi"])
+    with pytest.raises(LauncherUnavailable, match="launcher 'mpi' is not installed"):
+        get_pool("mpi:4")
+
+
+# The block.
+
+
+def test_a_plan_holds_in_its_block_and_the_one_around_it_after_it() -> None:
+    before = here()
+    with plan("thread:2"):
+        assert here() == "thread:2"
+        with plan("thread:3 > serial"):
+            assert here() == "thread:3 > serial"
+        assert here() == "thread:2"
+    assert here() == before
+
+
+def test_a_plan_ends_with_its_block_however_that_ends() -> None:
+    before = here()
+    with pytest.raises(ZeroDivisionError), plan("thread:2"):
+        1 / 0
+    assert here() == before
+
+
+def test_one_plan_may_be_entered_again_and_inside_of_itself() -> None:
+    before, twice = here(), plan("thread:2")
+    for _ in range(2):
+        with twice:
+            assert here() == "thread:2"
+            with twice:
+                assert here() == "thread:2"
+            assert here() == "thread:2"
+        assert here() == before
+
+
+def test_threads_have_plans_of_their_own() -> None:
+    shared, meet, before = plan("thread:7"), threading.Barrier(3), here()
+
+    def each(number: int) -> list[str]:
+        seen = [here()]
+        with shared:
+            meet.wait(LIMIT)
+            with plan(f"thread:{number}"):
+                meet.wait(LIMIT)
+                seen.append(here())
+                meet.wait(LIMIT)
+            seen.append(here())
+            meet.wait(LIMIT)
+        return [*seen, here()]
+
+    with plan("thread:9"), ThreadPoolExecutor(3) as threads:
+        for number, seen in enumerate(threads.map(each, range(1, 4)), 1):
+            assert seen == [before, f"thread:{number}", "thread:7", before]
+
+
+def test_asyncio_tasks_have_plans_of_their_own_and_start_with_the_one_around_them() -> None:
+    shared = plan("thread:7")
+
+    async def each(number: int, others: asyncio.Barrier) -> list[str]:
+        seen = [here()]
+        with shared:
+            await others.wait()
+            with plan(f"thread:{number}"):
+                await others.wait()
+                seen.append(here())
+                await others.wait()
+            seen.append(here())
+            await others.wait()
+        return [*seen, here()]
+
+    async def main() -> list[list[str]]:
+        others = asyncio.Barrier(3)
+        with plan("thread:9"):
+            return await asyncio.gather(*(each(number, others) for number in range(1, 4)))
+
+    for number, seen in enumerate(asyncio.run(asyncio.wait_for(main(), LIMIT)), 1):
+        assert seen == ["thread:9", f"thread:{number}", "thread:7", "thread:9"]
+
+
+def test_inside_a_task_the_next_level_holds_and_not_the_callers_plan_again(launcher: str) -> None:
+    def two_levels_down() -> tuple[str, str]:
+        with get_pool() as inner:
+            return str(inner.plan), inner.pipe(here)
+
+    with plan(launcher, "thread:1"), get_pool() as pool:
+        assert pool.pipe(two_levels_down) == ("thread:1", "serial")
+
+
+def test_a_plan_within_a_task_holds_there(launcher: str) -> None:
+    def task(_: int) -> list[str]:
+        before = here()
+        with plan("thread:2 > serial"):
+            return [before, here(), here_below()]
+
+    def here_below() -> str:
+        with get_pool() as inner:
+            return inner.pipe(here)
+
+    with get_pool(launcher, "thread:3") as pool:
+        assert pool.map(task, range(2)) == [["thread:3", "thread:2 > serial", "serial"]] * 2
+        assert pool.pipe(here) == "thread:3"
+
+
+def test_a_plan_says_at_once_what_is_wrong_with_it() -> None:
+    with pytest.raises(PlanError):
+        plan("process:0")
+    with pytest.raises(LauncherNotFound):
+        plan("nothing")
+    with pytest.raises(PlanError, match="a plan has at least one level"):
+        plan()
+    with pytest.raises(Oversubscribed):
+        plan(f"process:{3 * usable_cpus() + 1}")
+
+
+def test_a_plan_takes_levels_of_every_form_but_executors() -> None:
+    with plan("thread:2", Thread(1), Plan((Serial(), Thread(3)))) as said:
+        assert str(said) == here() == "thread:2 > thread:1 > serial > thread:3"
+    with (
+        ThreadPoolExecutor(1) as executor,
+        pytest.raises(TypeError, match=r"plan\(\) takes texts, launchers and plans, got"),
+    ):
+        plan(cast("Any", executor))
+
+
+def test_the_budget_of_a_plan_is_looked_at_where_it_is_entered() -> None:
+    cpus = usable_cpus()
+    said = plan(f"process:{cpus}")
+
+    def enter(_: int) -> str:
+        with said:
+            return here()
+
+    # A task of four has a quarter of the CPUs.
+    with get_pool("thread:4") as pool, pytest.raises(Oversubscribed, match="the share of a task"):
+        pool.map(enter, [1])
+
+
+def test_your_own_executor_stays_where_you_made_it() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(TypeError, match="your own ThreadPoolExecutor stays in this process"):
+            get_pool("process:1", cast("Any", executor))
+        with get_pool("thread:1", executor) as pool:
+            assert pool.pipe(lambda: get_pool().map(abs, [-1])) == [1]
