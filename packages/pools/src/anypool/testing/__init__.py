@@ -1,10 +1,4 @@
-"""The conformance kit: `LauncherTests` runs the contract of a launcher under pytest, `python -m anypool.testing` without.
-
-    class TestMine(LauncherTests):
-        @pytest.fixture
-        def launcher(self):
-            return "mine:2"
-"""
+"""The conformance kit: the contract of a launcher, as a pytest class (`LauncherTests`) and as a command."""
 
 from __future__ import annotations
 

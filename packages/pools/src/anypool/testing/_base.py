@@ -152,7 +152,7 @@ class Kit:
         return recipe_of(launcher)
 
     @pytest.fixture(autouse=True)
-    def owed(self, request: pytest.FixtureRequest, recipe: Launcher, limited: None) -> None:
+    def owed(self, request: pytest.FixtureRequest, recipe: Launcher) -> None:
         """Expect the failures that are listed, and those that follow from the traits."""
         if reason := self.deviations.get(request.node.originalname):
             request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
@@ -160,12 +160,12 @@ class Kit:
             request.node.add_marker(pytest.mark.xfail(reason=term.reason, strict=term.strict))
 
     @pytest.fixture
-    def pool(self, launcher: Any, limited: None) -> Pool:
+    def pool(self, launcher: Any) -> Pool:
         """A pool that other behaviours use too."""
         return self._kept.pool(launcher)
 
     @pytest.fixture
-    def opened(self, recipe: Launcher, limited: None) -> Iterator[Callable[..., Pool]]:
+    def opened(self, recipe: Launcher) -> Iterator[Callable[..., Pool]]:
         """Open pools of one behaviour's own, with these levels below them; they end with it."""
         pools: list[Pool] = []
 

@@ -1,10 +1,11 @@
-"""Claims: what the traits of a launcher say is so. What they don't claim is tried all the same, and may be either way."""
+"""Claims: what the traits of a launcher say is so. What they don't claim is tried too, and may be either way."""
 
 from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ class Claims(Kit):
         fate = Fate(path("fate"))
         for number in until_struck(fate, recipe):
             files = {"begun": path(f"begun{number}"), "go": path(f"go{number}")}
-            stream = pool.uimap(
+            stream: Iterator[Any] = pool.uimap(
                 neighbours, ["neighbour", "victim"], kwargs={"fate": fate, **files}, chunksize=1, retries=0,
                 on_error="return",
             )  # fmt: skip
@@ -60,7 +61,7 @@ class Claims(Kit):
         for number in until_struck(fate, recipe):
             begun = path(f"begun{number}")
             options = {"fate": fate, "at": 2, "begun": begun}
-            outcomes = pool.map(count_and_die_at, range(8), kwargs=options, retries=0, on_error="return")
+            outcomes: list[Any] = pool.map(count_and_die_at, range(8), kwargs=options, retries=0, on_error="return")
             assert fate.spared or isinstance(outcomes[2], WorkerLost)
             starts = Counter(marks(begun))
             assert max(starts.values()) == 1, starts
@@ -75,7 +76,9 @@ class Claims(Kit):
 
     @no_network
     def test_without_a_network_all_tasks_run_on_this_machine(self, pool: Pool) -> None:
-        assert set(pool.map(lambda _: socket.gethostname(), range(4 * len(pool)), chunksize=1)) == {socket.gethostname()}
+        assert set(pool.map(lambda _: socket.gethostname(), range(4 * len(pool)), chunksize=1)) == {
+            socket.gethostname()
+        }
 
     def test_the_traits_say_what_they_can_say(self, recipe: Launcher) -> None:
         traits = recipe.traits

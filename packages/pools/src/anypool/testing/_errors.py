@@ -19,7 +19,7 @@ __all__: list[str] = []
 def _complaining() -> tuple[type[Exception], Callable[[int], int]]:
     """An exception that can't be made from its text alone, and a task that raises it for odd items."""
 
-    class Complaint(Exception):  # noqa: N818 - how users name theirs
+    class Complaint(Exception):
         def __init__(self, code: int, text: str) -> None:
             super().__init__(code, text)
             self.code, self.text = code, text
@@ -30,6 +30,12 @@ def _complaining() -> tuple[type[Exception], Callable[[int], int]]:
         return x
 
     return Complaint, complain
+
+
+def iter_of_nothing() -> Iterator[int]:
+    """A generator, which nothing can send."""
+    nothing: tuple[int, ...] = ()
+    return (each for each in nothing)
 
 
 class Errors(Kit):
@@ -57,7 +63,8 @@ class Errors(Kit):
     def test_the_cause_of_an_exception_shows_in_its_text(self, pool: Pool) -> None:
         def fail(x: int) -> None:
             try:
-                {}[x]
+                names: dict[int, str] = {}
+                names[x]
             except KeyError as error:
                 raise ValueError("no such item") from error
 
@@ -70,7 +77,7 @@ class Errors(Kit):
 
         def values(answer: Any) -> None:
             found = answer.get(self.limit) if isinstance(answer, Result) else answer
-            [*found]
+            list(found)
 
         for method in (pool.map, pool.imap, pool.uimap, pool.amap):
             with pytest.raises(kind):
@@ -81,7 +88,7 @@ class Errors(Kit):
 
     def test_an_exception_can_be_returned_in_its_items_place(self, pool: Pool) -> None:
         kind, complain = _complaining()
-        outcomes = pool.map(complain, range(6), on_error="return")
+        outcomes: list[Any] = pool.map(complain, range(6), on_error="return")
         assert outcomes[::2] == [0, 2, 4]
         assert [type(outcome) for outcome in outcomes[1::2]] == [kind] * 3
 
@@ -105,7 +112,7 @@ class Errors(Kit):
             next(stream)
 
     def test_an_exception_that_cannot_be_rebuilt_is_described(self, pool: Pool) -> None:
-        class Unbuildable(Exception):  # noqa: N818
+        class Unbuildable(Exception):
             def __init__(self, needed: int, *, also: int) -> None:
                 super().__init__(f"{needed} and {also}")
                 self.source = (each for each in (needed, also))
@@ -113,15 +120,15 @@ class Errors(Kit):
         def fail(_: int) -> None:
             raise Unbuildable(1, also=2)
 
-        (outcome,) = pool.map(fail, [0], on_error="return")
-        assert isinstance(outcome, (Unbuildable, RemoteError))
-        assert "1 and 2" in str(outcome)
+        outcomes: list[Any] = pool.map(fail, [0], on_error="return")
+        assert isinstance(outcomes[0], (Unbuildable, RemoteError))
+        assert "1 and 2" in str(outcomes[0])
         assert pool.map(abs, [-1]) == [1]
 
     def test_a_task_that_exits_ends_itself_only(self, pool: Pool) -> None:
-        (outcome,) = pool.map(sys.exit, [3], on_error="return")
-        assert isinstance(outcome, RemoteError)
-        assert outcome.type_name.endswith("SystemExit")
+        outcomes: list[Any] = pool.map(sys.exit, [3], on_error="return")
+        assert isinstance(outcomes[0], RemoteError)
+        assert outcomes[0].type_name.endswith("SystemExit")
         assert pool.map(abs, [-1]) == [1]
 
     def test_stop_iteration_does_not_end_a_stream_in_silence(self, pool: Pool) -> None:
@@ -133,21 +140,21 @@ class Errors(Kit):
 
     @copies
     def test_an_argument_that_cannot_be_sent_is_refused_in_its_place(self, pool: Pool) -> None:
-        items = [1, (each for each in ()), 3]
-        outcomes = pool.map(lambda item: str(type(item)), items, on_error="return")
+        items: list[Any] = [1, iter_of_nothing(), 3]
+        outcomes: list[Any] = pool.map(lambda item: str(type(item)), items, on_error="return")
         assert isinstance(outcomes[1], Unserializable)
         assert outcomes[::2] == ["<class 'int'>"] * 2
 
     @copies
     def test_a_function_that_cannot_be_sent_is_refused_with_the_path_to_why(self, pool: Pool) -> None:
-        source: Iterator[int] = (each for each in ())
+        source = iter_of_nothing()
         with pytest.raises(Unserializable, match="source"):
             pool.map(lambda _: next(source), [1])
 
     @copies
     def test_a_result_that_cannot_be_sent_is_the_items_error(self, pool: Pool) -> None:
-        (outcome,) = pool.map(lambda item: (each for each in (item,)), [1], on_error="return")
-        assert isinstance(outcome, Unserializable)
+        outcomes: list[Any] = pool.map(lambda item: (each for each in (item,)), [1], on_error="return")
+        assert isinstance(outcomes[0], Unserializable)
         assert pool.map(abs, [-1]) == [1]
 
     def test_the_pool_is_as_good_as_new_after_many_errors(self, pool: Pool) -> None:

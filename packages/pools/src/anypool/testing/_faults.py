@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ class Faults(Kit):
     ) -> None:
         pool = opened()
         for _ in until_struck(fate, recipe):
-            outcomes = pool.map(die_at, range(12), kwargs={"fate": fate, "at": 5}, on_error="return")
+            outcomes: list[Any] = pool.map(die_at, range(12), kwargs={"fate": fate, "at": 5}, on_error="return")
             assert outcomes[:5] + outcomes[6:] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
             assert fate.spared or isinstance(outcomes[5], WorkerLost)
 

@@ -67,9 +67,4 @@ def behaviours() -> list[str]:
     return [name for kind in kinds for name in vars(kind) if name.startswith("test_")]
 
 
-def sentence(name: str) -> str:
-    """What a test says."""
-    return name.removeprefix("test_").replace("_", " ")
-
-
 LauncherTests.__module__ = "anypool.testing"

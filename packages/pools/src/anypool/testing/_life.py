@@ -58,9 +58,12 @@ class Life(Kit):
     def test_a_closed_pool_takes_no_work(self, opened: Callable[..., Pool]) -> None:
         pool = opened()
         pool.close()
-        for method in (pool.map, pool.imap, pool.uimap, pool.amap, pool.starmap, pool.astarmap):
+        for method in (pool.map, pool.imap, pool.uimap, pool.amap):
             with pytest.raises(PoolClosed, match="restart"):
                 method(abs, [1])
+        for method in (pool.starmap, pool.istarmap, pool.uistarmap, pool.astarmap):
+            with pytest.raises(PoolClosed, match="restart"):
+                method(abs, [(1,)])
         for call in (pool.pipe, pool.apipe, pool.submit):
             with pytest.raises(PoolClosed):
                 call(abs, 1)
@@ -174,7 +177,9 @@ class Life(Kit):
             pool.amap(abs, range(100))
             list(zip(pool.imap(abs, range(10**6)), range(5), strict=False))
 
-    def test_a_pool_that_is_forgotten_leaves_nothing_behind(self, recipe: Launcher, opened: Callable[..., Pool]) -> None:
+    def test_a_pool_that_is_forgotten_leaves_nothing_behind(
+        self, recipe: Launcher, opened: Callable[..., Pool]
+    ) -> None:
         opened().map(abs, range(10))
         with leaving_nothing():
             pool = open_pool(recipe)

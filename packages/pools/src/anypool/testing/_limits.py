@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ class Limits(Kit):
         with opened() as pool, Door(path("door"), path("begun")) as door:
             pool.map(abs, range(10))
             began = time.monotonic()
-            outcomes = pool.map(door.wait_if, range(8), [3] * 8, timeout=0.3, on_error="return", chunksize=1)
+            outcomes: list[Any] = pool.map(door.wait_if, range(8), [3] * 8, timeout=0.3, on_error="return", chunksize=1)
             assert time.monotonic() - began < 0.3 + _GRACE_SECONDS
             assert isinstance(outcomes[3], TaskTimeout)
             assert outcomes[:3] + outcomes[4:] == [0, 1, 2, 4, 5, 6, 7]
@@ -48,8 +49,8 @@ class Limits(Kit):
         self, opened: Callable[..., Pool], path: Callable[[str], str]
     ) -> None:
         with opened() as pool, Door(path("door"), path("begun")) as door:
-            (outcome,) = pool.map(door.wait_if, [1], [1], timeout=0.2, retries=3, on_error="return")
-            assert isinstance(outcome, TaskTimeout)
+            outcomes: list[Any] = pool.map(door.wait_if, [1], [1], timeout=0.2, retries=3, on_error="return")
+            assert isinstance(outcomes[0], TaskTimeout)
             assert door.begun == 1
 
     def test_an_exception_is_not_retried_unless_that_is_said(self, pool: Pool, path: Callable[[str], str]) -> None:

@@ -63,7 +63,7 @@ class Maps(Kit):
 
     def test_strict_refuses_iterables_of_different_length(self, pool: Pool) -> None:
         assert pool.map(pow, [2, 3], [5, 6], strict=True) == [32, 729]
-        with pytest.raises(ValueError, match="shorter|longer"):
+        with pytest.raises(ValueError, match=r"shorter|longer"):
             pool.map(pow, [2, 3, 4], [5, 6], strict=True)
 
     def test_star_maps_take_tuples_of_arguments(self, pool: Pool) -> None:

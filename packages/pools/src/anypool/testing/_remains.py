@@ -19,7 +19,7 @@ _HELPER = "anypool-helper"
 
 
 class Remains(NamedTuple):
-    """Children (zombies too), threads, open descriptors, and files in /dev/shm; only threads where there is no /proc."""
+    """Children (zombies too), threads, open descriptors, files in /dev/shm; only threads where there is no /proc."""
 
     children: dict[int, str]
     threads: set[str]
@@ -39,7 +39,9 @@ class Remains(NamedTuple):
         found: dict[str, Any] = {
             "children": {pid: what for pid, what in self.children.items() if pid not in before.children},
             "threads": self.threads - before.threads,
-            "descriptors": {fd: to for fd, to in self.descriptors.items() if fd not in before.descriptors} if more else {},
+            "descriptors": {fd: to for fd, to in self.descriptors.items() if fd not in before.descriptors}
+            if more
+            else {},
             "shared memory": self.shared_memory - before.shared_memory,
         }
         return {kind: what for kind, what in found.items() if what}

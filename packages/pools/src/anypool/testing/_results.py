@@ -13,7 +13,7 @@ import pytest
 from anypool import Launcher, Pool, WorkerLost
 from anypool.testing._base import Kit
 from anypool.testing._remains import until
-from anypool.testing._tasks import Door, mark, marks
+from anypool.testing._tasks import Door, mark
 
 __all__: list[str] = []
 

@@ -11,7 +11,7 @@ __all__: list[str] = []
 
 _LOOK_SECONDS = 0.01
 # How long a call runs that nobody stops.
-BLOCKED_SECONDS = 20.0
+BLOCKED_SECONDS = 10.0
 
 
 def mark(path: str, word: str = "x") -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from anypool._borrowed import Borrowed
 from anypool._launcher import Launcher
@@ -14,7 +15,8 @@ __all__: list[str] = []
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Term(NamedTuple):
+@dataclass(frozen=True)
+class Term:
     """Who owes a behaviour, and why others don't. `strict`: others must not show it, else they may or may not."""
 
     owes: Callable[[Launcher], bool]
