@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         WorkerLost,
     )
     from anypool._cpus import usable_cpus
+    from anypool._hooks import hookimpl
     from anypool._launcher import LAUNCHER_API, Launcher, Traits
     from anypool._maps import Amap, Asmap, Imap, Ismap, Map, Smap, Uimap
     from anypool._names import ProcessPool, SerialPool, ThreadPool
@@ -46,6 +47,7 @@ _PLACES = {
         "PlanError", "PoolClosed", "RemoteError", "RemoteTraceback", "TaskTimeout", "Unserializable", "WorkerLost",
     ],
     "_cpus": ["usable_cpus"],
+    "_hooks": ["hookimpl"],
     "_launcher": ["LAUNCHER_API", "Launcher", "Traits"],
     "_maps": ["Amap", "Asmap", "Imap", "Ismap", "Map", "Smap", "Uimap"],
     "_names": ["ProcessPool", "SerialPool", "ThreadPool"],
@@ -99,6 +101,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerLost",
     "get_pool",
+    "hookimpl",
     "plan",
     "rng",
     "usable_cpus",

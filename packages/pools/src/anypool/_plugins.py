@@ -158,7 +158,8 @@ def extras() -> list[str]:
         given: Iterable[str] = metadata("anypool").get_all("Provides-Extra") or ()
     except PackageNotFoundError:
         given = ()
-    return sorted(set(given) - {"all"})
+    # The others are launchers by name.
+    return sorted(set(given) - {"all", "testing"})
 
 
 def install_line(name: str) -> str:

@@ -24,6 +24,7 @@ from anypool_serialize import dump
 
 __all__: list[str] = []
 
+METHODS = ("map", "imap", "uimap", "amap", "starmap", "istarmap", "uistarmap", "astarmap")
 # Before the text of a script: `recipe` is the launcher.
 _PROLOGUE = """\
 import sys

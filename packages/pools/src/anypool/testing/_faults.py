@@ -19,9 +19,10 @@ _ROUNDS = 20
 
 _FATAL = """
     import os
-    with get_pool(recipe) as pool:
-        outcomes = pool.map(lambda _: os._exit(3), range(8), retries=0, on_error="return")
-    print({type(outcome).__name__ for outcome in outcomes})
+    if __name__ == "__main__":
+        with get_pool(recipe) as pool:
+            outcomes = pool.map(lambda _: os._exit(3), range(8), retries=0, on_error="return")
+        print({type(outcome).__name__ for outcome in outcomes})
 """
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from anypool import Launcher, Pool, PoolClosed
 from anypool._borrowed import Borrowed
-from anypool.testing._base import Kit, Script, on_few_cpus, open_pool
+from anypool.testing._base import METHODS, Kit, Script, on_few_cpus, open_pool
 from anypool.testing._remains import is_gone, leaving_nothing, until
 from anypool.testing._tasks import marks, where
 from anypool.testing._terms import a_recipe, parts_of
@@ -25,18 +25,20 @@ _THREADS = 8
 
 _FORGETFUL = """
     from anypool.testing._tasks import mark
-    pool = get_pool(recipe)
-    for number in range(20):
-        pool.submit(mark, sys.argv[2], str(number))
-    later = pool.amap(mark, [sys.argv[2]] * 20)
+    if __name__ == "__main__":
+        pool = get_pool(recipe)
+        for number in range(20):
+            pool.submit(mark, sys.argv[2], str(number))
+        later = pool.amap(mark, [sys.argv[2]] * 20)
 """
 _KILLED = """
     import time
     from anypool.testing._tasks import where
-    pool = get_pool(recipe)
-    places = pool.map(lambda _: (time.sleep(0.02), where())[1], range(8), chunksize=1)
-    print(*{pid for host, pid in places if host == where()[0]}, flush=True)
-    pool.map(time.sleep, [60] * 4)
+    if __name__ == "__main__":
+        pool = get_pool(recipe)
+        places = pool.map(lambda _: (time.sleep(0.02), where())[1], range(8), chunksize=1)
+        print(*{pid for host, pid in places if host == where()[0]}, flush=True)
+        pool.map(time.sleep, [60] * 4)
 """
 _UNGUARDED = """
     class Point:
@@ -58,12 +60,9 @@ class Life(Kit):
     def test_a_closed_pool_takes_no_work(self, opened: Callable[..., Pool]) -> None:
         pool = opened()
         pool.close()
-        for method in (pool.map, pool.imap, pool.uimap, pool.amap):
+        for method in METHODS:
             with pytest.raises(PoolClosed, match="restart"):
-                method(abs, [1])
-        for method in (pool.starmap, pool.istarmap, pool.uistarmap, pool.astarmap):
-            with pytest.raises(PoolClosed, match="restart"):
-                method(abs, [(1,)])
+                getattr(pool, method)(abs, [(1,)])
         for call in (pool.pipe, pool.apipe, pool.submit):
             with pytest.raises(PoolClosed):
                 call(abs, 1)

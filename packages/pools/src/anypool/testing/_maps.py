@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from anypool import Pool, get_pool
-from anypool.testing._base import Kit
+from anypool.testing._base import METHODS, Kit
 from anypool.testing._tasks import drawn, wait_if_first
 
 __all__: list[str] = []
 
-_METHODS = ("map", "imap", "uimap", "amap", "starmap", "istarmap", "uistarmap", "astarmap")
 _WRONG: tuple[dict[str, Any], ...] = (
     {"chunksize": -1}, {"chunksize": "2"}, {"timeout": 0}, {"retries": 1.5}, {"on_error": "ignore"}, {"seed": "x"},
 )  # fmt: skip
@@ -97,13 +96,13 @@ class Maps(Kit):
         assert made[0].factor == 5
 
     def test_an_unknown_option_is_refused_at_the_call(self, pool: Pool) -> None:
-        for method in _METHODS:
+        for method in METHODS:
             with pytest.raises(TypeError, match="chunk_size"):
                 getattr(pool, method)(abs, [(1,)], chunk_size=3)
 
     def test_a_wrong_value_of_an_option_is_refused_at_the_call(self, pool: Pool) -> None:
         for wrong in _WRONG:
-            for method in _METHODS:
+            for method in METHODS:
                 with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
                     getattr(pool, method)(abs, [(1,)], **wrong)
 
