@@ -55,6 +55,9 @@ class Lane(Chunks):
     def charge(self, index: int, own: bool = True) -> int:
         return 1
 
+    def retried(self, index: int) -> None:
+        return
+
 
 def desk_of(*terms: Terms) -> Desk:
     desk = Desk(terms_of=lambda number: terms[number])

@@ -97,7 +97,7 @@ def _named(part: Part, within: tuple[str, ...]) -> Plan | None:
         return None
     if part.name in within:
         raise PlanError(f"{pool.source}: the pool is its own plan, by way of {' and '.join(within)}")
-    from anypool._plugins import extras, found_points
+    from anypool._entries import extras, found_points
 
     if part.name in extras() or found_points(part.name):
         raise PlanError(f"{pool.source}: {part.name!r} is the name of a launcher; give the pool another one")

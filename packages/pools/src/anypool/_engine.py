@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections import deque
 from collections.abc import Iterable
@@ -13,26 +12,35 @@ from typing import Any
 from anypool._calls import Call, Calls
 from anypool._chunk import Lane, Packed, failed
 from anypool._crew import (
-    Begun, Crew, Event, Failed, Gained, Lost, Narrowed, Needed, Ready, Recalled, Replied, WorkerInfo,
+    Begun,
+    Crew,
+    Event,
+    Failed,
+    Gained,
+    Lost,
+    Narrowed,
+    Needed,
+    Ready,
+    Recalled,
+    Replied,
+    WorkerInfo,
 )  # fmt: skip
 from anypool._desk import DEPTH, GRACE, Desk
-from anypool._driver import Driver, guarded
+from anypool._driver import guarded
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
+from anypool._renewing import Renewing
 from anypool._result import Result, announce, revoke, settle
 from anypool._sizing import Paces
-from anypool._slot import Cause, Flight, Terms
+from anypool._slot import Flight, Terms
 from anypool._stream import Cut, Stream
 from anypool._strike import let_through
 
 __all__: list[str] = []
 
-# Workers of one slot that may end one after the other before they have finished anything.
-_MOST_FALSE_STARTS = 5
 
-
-class Engine(Driver):
+class Engine(Renewing):
     """One pool's desk, crew and lanes, from start to close."""
 
     def __init__(self, crew: Crew, quota: int | None = None, tags: Iterable[str] = ()) -> None:
@@ -44,7 +52,6 @@ class Engine(Driver):
         self.desk.add_lane(self.calls)
         self.watched = False
         self._gathering: dict[Stream, Result[list[object]]] = {}
-        self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
         self.paces = Paces()
         self.closed = False
@@ -240,45 +247,6 @@ class Engine(Driver):
                 self._break(error)
             case Narrowed(left, error):
                 self._fail(self.desk.narrow(left, error), error)
-
-    def _lost(self, number: int, cause: Cause) -> None:
-        slot = self.desk.slots.get(number)
-        if slot is None:
-            self.crew.stop(number)
-            return
-        false_start = self.desk.lost(number, cause)
-        if slot.closing:
-            del self.desk.slots[number]
-            self.crew.stop(number)
-            return
-        self._false_starts[number] = self._false_starts.get(number, 0) + 1 if false_start else 0
-        if self._false_starts[number] >= _MOST_FALSE_STARTS:
-            self._give_up(number, f"{cause.text}\n{cause.stderr}", None)
-            return
-        self._renew(number)
-
-    def _renew(self, number: int) -> None:
-        try:
-            renewed = self.crew.renew(number)
-        except Exception as error:  # noqa: BLE001 - no descriptors, no processes, no memory
-            let_through(error)
-            self._give_up(number, f"{type(error).__name__}: {error}", error)
-            return
-        if renewed:
-            self.desk.renewed(number)
-        else:
-            del self.desk.slots[number]
-
-    def _give_up(self, number: int, text: str, error: BaseException | None) -> None:
-        """Go on with a worker less, or with none not at all."""
-        del self.desk.slots[number]
-        self.crew.stop(number)
-        if self.desk.slots:
-            logging.getLogger("anypool").warning("a worker is lost for good, none could be started: %s", text)
-            return
-        lost = WorkerLost(f"no worker could be started: {text}", cause=text.partition("\n")[0])
-        lost.__cause__ = error
-        self._break(lost)
 
     def _break(self, error: BaseException) -> None:
         self.broken = error

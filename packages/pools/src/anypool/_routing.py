@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, cast
 
 from anypool._chunk import Body, Calling, Chunk, Job, Lane, Mode
-from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Recalled, Replied
+from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Narrowed, Needed, Ready, Recalled, Replied
 from anypool._failure import describe
 from anypool._outcomes import Unopened
 from anypool._packing import DROPPED_BODY, Parcel
@@ -231,6 +231,8 @@ class Router:
         if isinstance(event, Gained):
             self._gained(event.slot)
             return
+        if isinstance(event, Narrowed):
+            return  # Of mixes only, which no hub has inside.
         slot = self._outer.get(event.slot)
         if slot is None or slot in self._lost:
             return  # It was stopped, or all that it had is given up.
