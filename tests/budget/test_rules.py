@@ -20,6 +20,7 @@ from anypool import (
     Thread,
     get_pool,
     plan,
+    usable_cpus,
 )
 from anypool._budget import check, check_plan
 from anypool._context import Scope, entered
@@ -140,7 +141,7 @@ def test_one_worker_is_always_in_order():
 
 
 def test_a_default_size_is_what_is_left_and_at_least_one():
-    for share, size in ((2.0, 2), (1.5, 1), (0.25, 1), (7.9, 7)):
+    for share, size in ((2.0, 2), (1.5, 1), (0.25, 1), (7.9, 2)):
         with entered(Scope((), share)):
             assert Process().size == Thread().size == size
 
@@ -231,12 +232,14 @@ def test_pools_beside_each_other_are_not_counted():
             assert pool.map(abs, [-1]) == [1]
 
 
-def test_a_pool_in_a_task_has_the_tasks_share(monkeypatch):
-    monkeypatch.setattr(anypool._cpus, "usable_cpus", lambda: Cpus(8, "a test"))
+@pytest.mark.parametrize("outer", ["process:1", "multiprocess:1", "thread:1"])
+def test_a_pool_in_a_task_has_the_tasks_share(outer, monkeypatch):
+    monkeypatch.undo()
+    cpus = usable_cpus()
 
     def sizes(_):
         with get_pool("process") as inner:
-            return len(inner), inner.map(lambda _: Process().size, range(1))
+            return len(inner), inner.pipe(lambda: Process().size)
 
     def refused(workers):
         try:
@@ -245,12 +248,19 @@ def test_a_pool_in_a_task_has_the_tasks_share(monkeypatch):
             return str(error)
         return "in order"
 
-    for outer in ("process:2", "multiprocess:2", "thread:2"):
-        with get_pool(outer) as pool:
-            assert pool.map(sizes, range(2)) == [(4, [1])] * 2
-            assert pool.map(refused, [4]) == ["in order"]
-            (text,) = pool.map(refused, [13])
-            assert "starts 13 on 4 (the share of a task)" in text
+    with get_pool(outer) as pool:
+        assert pool.map(sizes, range(2)) == [(cpus, 1)] * 2
+        assert pool.pipe(refused, cpus) == "in order"
+        assert f"starts {3 * cpus + 1} on {cpus} (the share of a task)" in pool.pipe(refused, 3 * cpus + 1)
+
+
+def test_a_task_that_may_use_less_than_its_share_has_that():
+    def on_one_cpu():
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        return Process().size
+
+    with get_pool("process:1") as pool:
+        assert pool.pipe(on_one_cpu) == 1
 
 
 def test_a_pool_that_comes_as_an_argument_is_counted_where_it_starts():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from anypool import Oversubscribed, Plan, Process, Thread
 from anypool._budget import check_plan
 from anypool._context import Scope, entered
+from anypool._cpus import Cpus
 from anypool._schedulers import allocations
 
 VARIABLES = [
@@ -18,13 +20,15 @@ VARIABLES = [
 ]  # fmt: skip
 JOBS = {"SLURM_JOB_ID": "7", "PBS_JOBID": "7", "LSB_JOBID": "7", "JOB_ID": "7"}
 
+CPUS = patch("anypool._cpus.usable_cpus", return_value=Cpus(64, "a test"))
+
 sizes = st.none() | st.integers(1, 40)
 texts = st.text("0123456789(),x abc.-:\n\u0664", max_size=12)
 
 
 def outcome(levels: Plan, cpus: int) -> int | None:
     """How many levels are warned of; None for an error."""
-    with entered(Scope((), float(cpus))), warnings.catch_warnings(record=True) as caught:
+    with CPUS, entered(Scope((), float(cpus))), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             check_plan(levels)
@@ -52,7 +56,7 @@ def test_each_level_is_measured_by_what_those_above_it_leave(cpus, levels):
 def test_levels_of_default_sizes_fill_the_machine_and_no_more(cpus, depth):
     plan, share, processes = Plan((Process(),) * depth), float(cpus), 1
     for level in plan:
-        with entered(Scope((), share)):
+        with CPUS, entered(Scope((), share)):
             processes *= level.size
             share /= level.size
     assert outcome(plan, cpus) == 0

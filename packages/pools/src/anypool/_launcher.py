@@ -37,12 +37,11 @@ class Traits(NamedTuple):
 
 def cpus() -> float:
     """CPUs for a pool that is opened here: a task's share, else all that this process may use."""
-    here = scope()
-    if here is not None and here.cpus is not None:
-        return here.cpus
     from anypool._cpus import usable_cpus
 
-    return usable_cpus()
+    here, usable = scope(), usable_cpus()
+    # What a task may use can have become less than its share, by a mask or a quota of its own.
+    return usable if here is None or here.cpus is None else min(here.cpus, usable)
 
 
 @recipe
