@@ -30,6 +30,8 @@ __all__: list[str] = []
 
 # No wait of ours is longer than this without looking whether the world is still as it was.
 _LONGEST_WAIT = 1.0
+# How often a guest looks for itself, though others should.
+_GUESTS_WAIT = 0.05
 
 
 # Somebody who looks only so many seconds later does not have to be woken.
@@ -257,10 +259,13 @@ class Driver(ABC):
             while not done():
                 if deadline is not None and monotonic() >= deadline:
                     return False
+                patience = self._patience(deadline)
                 if self.crew.polled:
-                    # Not by this thread, which is to take chunks.
+                    # This thread is to take chunks; the helper polls, or this one now and then if that is held up.
                     self.watch()
-                guest.work(self._patience(deadline))
+                    self.glance()
+                    patience = min(patience, _GUESTS_WAIT)
+                guest.work(patience)
                 with self.section:
                     self._after(())
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -23,6 +24,8 @@ __all__: list[str] = []
 
 # A polled crew that can't be waited for is asked so often, in seconds.
 _ASKED = 0.002
+# Asking takes far less.
+_POLL_SECONDS = 2.0
 
 
 class Group:
@@ -42,6 +45,8 @@ class Group:
         self.error: BaseException | None = None
         self.last = ""
         self.fd = -1
+        # Held by who polls it, and by who ends it.
+        self.polling = threading.Lock()
 
     def launch(self, where: Scope | None, references: bool) -> None:
         """Make the crew; what keeps it from that is kept for the report."""
@@ -92,13 +97,28 @@ class Group:
             with suppress(Exception):
                 self.crew.desert()
 
+    def poll(self) -> list[Event]:
+        """What has happened; nothing while it is being ended."""
+        if self.crew is None or not self.polling.acquire(blocking=False):
+            return []
+        try:
+            return self.crew.poll(0.0) if self.live else []
+        finally:
+            self.polling.release()
+
     def close(self) -> None:
         """End the workers; what that raises is logged, for other groups have to end too."""
-        if self.crew is not None:
-            try:
-                self.crew.close()
-            except Exception:
-                logging.getLogger("anypool").exception("the end of group %s", self.name)
+        if self.crew is None:
+            return
+        # An interrupt may have struck who polled before it could give that back.
+        held = self.polling.acquire(timeout=_POLL_SECONDS)
+        try:
+            self.crew.close()
+        except Exception:
+            logging.getLogger("anypool").exception("the end of group %s", self.name)
+        finally:
+            if held:
+                self.polling.release()
 
     @property
     def reason(self) -> str:

@@ -190,11 +190,9 @@ class MixedCrew:
         ready = self._wait(timeout) if self._epoll is not None else frozenset()
         events: list[Event] = []
         for group in self._groups:
-            crew = group.crew
-            if crew is None or not group.live:
-                continue
-            if not crew.polled or group.fd in ready or group.due <= 0 or group.fd < 0:
-                events += self._translated(group, crew.poll(0.0))
+            # Those that aren't polled may have something too, see `Crew`.
+            if group.live and (group.fd < 0 or group.fd in ready or group.due <= 0):
+                events += self._translated(group, group.poll())
         return events
 
     def _wait(self, timeout: float) -> frozenset[int]:
