@@ -34,7 +34,7 @@ def check(launcher: Launcher, workers: int) -> None:
     """
     if not launcher.on_this_machine or launcher.oversubscribe:
         return
-    share, workers = cpus(), getattr(launcher, "on_cpus", workers)
+    share = cpus()
     if workers <= max(1.0, share):
         return
     reason = getattr(share, "reason", "the share of a task")

@@ -97,11 +97,19 @@ def _named(part: Part, within: tuple[str, ...]) -> Plan | None:
         return None
     if part.name in within:
         raise PlanError(f"{pool.source}: the pool is its own plan, by way of {' and '.join(within)}")
-    from anypool._plugins import extras, found_points
-
-    if part.name in extras() or found_points(part.name):
-        raise PlanError(f"{pool.source}: {part.name!r} is the name of a launcher; give the pool another one")
+    try:
+        find(part.name)
+    except LauncherNotFound:
+        pass
+    except LauncherUnavailable as error:
+        raise _rival(part.name, pool.source) from error
+    else:
+        raise _rival(part.name, pool.source)
     return plan_from(pool.text, pool.source, (*within, part.name))
+
+
+def _rival(name: str, where: str) -> PlanError:
+    return PlanError(f"{where}: {name!r} is the name of a launcher; give the pool another one")
 
 
 def _built(text: str, part: Part, options: dict[str, Any]) -> Launcher:

@@ -64,10 +64,9 @@ def hosts() -> dict[str, Host]:
     return {name: host for each in reversed(settings()) for name, host in each.hosts.items()}
 
 
-def observers() -> list[Text]:
-    """The objects, as `package.module:object`, that watch every pool: those of both files."""
-    found = {text.text: text for each in reversed(settings()) for text in each.observers}
-    return list(found.values())
+def observers() -> tuple[str, ...]:
+    """The objects, as `package.module:object`, that watch every pool: those of both files, the user's first."""
+    return tuple(dict.fromkeys(text.text for each in reversed(settings()) for text in each.observers))
 
 
 def checked(file: File) -> Settings:

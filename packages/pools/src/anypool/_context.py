@@ -42,6 +42,11 @@ def scope() -> Scope | None:
     return _here.get() or _process
 
 
+def hold(scope: Scope | None) -> None:
+    """Have a scope hold in this context from now on; None for that of the process."""
+    _here.set(scope)
+
+
 class entered:  # noqa: N801 - read as a phrase: with entered(scope)
     """Have a scope hold within a block; None for that of the process."""
 

@@ -75,8 +75,8 @@ class Nested(Launcher):
         super().__post_init__()
         parts = tuple(_flat(self.parts, Nested, "parts"))
         object.__setattr__(self, "parts", parts)
-        if len(parts) < 2:
-            raise PlanError("a path has at least two launchers, the outer one first")
+        if not parts:
+            raise PlanError("a path has launchers, the outer one first")
         for part in parts:
             if isinstance(part, Mixed):
                 raise PlanError(f"a mix has no place in a path: {part}; write the path once for each of its groups")
@@ -90,7 +90,9 @@ class Nested(Launcher):
 
     @property
     def size(self) -> int:
-        """The product of the parts' sizes, each resolved with what is left of the CPUs."""
+        """The product of the parts' sizes, each resolved with what is left of the CPUs; or what it was resized to."""
+        if self.workers is not None:
+            return self.workers
         size = 1
         for each in self.sizes:
             size *= each
@@ -104,18 +106,6 @@ class Nested(Launcher):
             sizes.append(size_with(part, share))
             share = share / sizes[-1]
         return sizes
-
-    @property
-    def on_cpus(self) -> int:
-        """How many workers count against this machine's CPUs: threads inside processes don't, nor other machines."""
-        if any(part.oversubscribe for part in self.parts):
-            return 0
-        count = int(self.parts[0].on_this_machine)
-        for part, size in zip(self.parts, self.sizes, strict=True):
-            if not part.on_this_machine:
-                break
-            count *= size
-        return count
 
     def launch(self) -> Crew:
         """Start the outermost part's workers as hubs."""
@@ -146,8 +136,8 @@ class Mixed(Launcher):
         object.__setattr__(self, "min_workers", whole("min_workers", self.min_workers, 1))
         groups = tuple(_flat(self.groups, Mixed, "groups"))
         object.__setattr__(self, "groups", groups)
-        if len(groups) < 2:
-            raise PlanError("a mix has at least two groups")
+        if not groups:
+            raise PlanError("a mix has groups")
         for group in groups:
             if not group.starts_workers:
                 raise PlanError(f"{group.name!r} is the caller itself, and can't be mixed with workers")
@@ -169,16 +159,6 @@ class Mixed(Launcher):
         left = all_of_them - sum(group.size for group in said if group.on_this_machine)
         share = max(1.0, left / max(1, len(self.groups) - len(said)))
         return [share if _is_open(group) else all_of_them for group in self.groups]
-
-    @property
-    def on_cpus(self) -> int:
-        """How many workers count against the CPUs of this machine."""
-        sizes = zip(self.groups, self.sizes, strict=True)
-        return sum(
-            group.on_cpus if isinstance(group, Nested) else size * group.on_this_machine
-            for group, size in sizes
-            if not group.oversubscribe
-        )
 
     def launch(self) -> Crew:
         """Start all groups."""
