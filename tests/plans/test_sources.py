@@ -181,6 +181,14 @@ def test_a_file_that_others_may_write_to_stops_get_pool_and_not_what_needs_no_fi
     assert opened() == "thread:3"
 
 
+def test_a_wrong_file_of_the_users_stops_nothing_that_the_projects_decides(project: Path, user_folder: Path) -> None:
+    write(project / "anypool.toml", 'plan = "thread:1"')
+    mine = write(user_folder / "anypool.toml", "plans = 3")
+    assert opened() == "thread:1"
+    with pytest.raises(PlanError, match=f"{mine}: plans: unknown key"):
+        get_pool("night")
+
+
 # Named pools.
 
 POOLS = """

@@ -12,7 +12,6 @@ from anypool._launcher import Launcher
 from anypool._plan import Mixed, Nested, Plan, mixed, nested
 from anypool._recipe import field_names
 from anypool._select import BUILT_IN, find, is_number, no_option, similar
-from anypool._wording import form_of, read
 
 __all__: list[str] = []
 
@@ -164,6 +163,9 @@ def _argument(text: str, kind: type[Launcher], part: Part, value: Value) -> Any:
 
 
 def _value(text: str, kind: type[Launcher], name: str, value: Value) -> Any:
+    # Plans of names and numbers, which are most, do without.
+    from anypool._wording import form_of, read
+
     form = form_of(kind, name)
     if name in _NEVER_IN_TEXT or not form.textual:
         reason = "is said in the call, never in text" if name in _NEVER_IN_TEXT else "can't be said in text"

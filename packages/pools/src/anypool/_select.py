@@ -79,9 +79,9 @@ def _said() -> str | None:
     text = os.environ.get(VARIABLE, "").strip()
     if text:
         return text
-    from anypool._files import files
+    from anypool._files import in_project, of_user
 
-    return None if files() else default()
+    return None if in_project() or of_user() else default()
 
 
 def _open(given: list[Any], options: dict[str, Any]) -> Pool:

@@ -10,8 +10,8 @@ from typing import NamedTuple, Self
 
 from anypool._budget import check_plan
 from anypool._building import plan_from
-from anypool._config import settings
 from anypool._context import Scope, hold, scope
+from anypool._files import in_project, of_user
 from anypool._launcher import Launcher, cpus
 from anypool._plan import Plan
 from anypool._select import VARIABLE, default
@@ -63,8 +63,13 @@ def voices() -> Iterator[Voice]:
     """Who speaks outside of plans and tasks, in their order; files are read when it is their turn."""
     text = os.environ.get(VARIABLE, "").strip()
     yield Voice(f"the environment variable {VARIABLE}", text or None)
-    for each in settings():
-        yield Voice(each.plan.source, each.plan.text) if each.plan else Voice(each.path, None)
+    for find in (in_project, of_user):
+        if (file := find()) is None:
+            continue
+        from anypool._config import checked
+
+        said = checked(file)
+        yield Voice(said.plan.source, said.plan.text) if said.plan else Voice(said.path, None)
     yield Voice("the default", default())
 
 
