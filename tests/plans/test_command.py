@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_a_plan_that_can_not_be_opened_is_an_error(capsys: pytest.CaptureFixture
 
 def test_what_would_be_warned_of_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     lines, _ = printed(capsys, f"process:{usable_cpus() + 1}")
-    assert lines[-1].startswith(f"warning: process:{usable_cpus() + 1} starts {usable_cpus() + 1} workers on")
+    assert re.match(f"warning: .*process:{usable_cpus() + 1} starts {usable_cpus() + 1} ", lines[-1])
 
 
 def test_the_tree_shows_each_part_and_what_each_level_comes_to() -> None:
@@ -126,14 +127,6 @@ def test_groups_that_do_not_say_share_what_the_others_leave() -> None:
     # Threads are for waiting, and take none of the CPUs.
     assert (Thread(5) + Process()).sizes == [5, cpus]
     assert (Process() / Thread(2) + Process()).sizes == [2 * max(1, cpus // 2), max(1, cpus // 2)]
-
-
-def test_what_counts_of_a_path_or_a_mix_are_the_processes_of_this_machine() -> None:
-    assert (Process(2) / Thread(4)).on_cpus == 2
-    assert (Process(2) / Process(3)).on_cpus == 6
-    assert (Process(2) / Process(3) + Process(1) + Thread(9)).on_cpus == 7
-    assert (Process(2, oversubscribe=True) + Process(1)).on_cpus == 1
-    assert (Process(2, oversubscribe=True) / Process(9)).on_cpus == 0
 
 
 def test_a_pools_plan_names_the_numbers_that_it_has() -> None:

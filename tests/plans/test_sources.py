@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from anypool import (
+    Launcher,
     LauncherNotFound,
     LauncherUnavailable,
+    Mixed,
     Oversubscribed,
     Plan,
     PlanError,
@@ -26,6 +30,9 @@ from anypool import (
     plan,
     usable_cpus,
 )
+from anypool._hooks import hookimpl
+from anypool._opening import given_plan
+from anypool._plugins import plugins
 from anypool._sources import plan_here
 
 LIMIT = 20
@@ -99,6 +106,22 @@ def test_options_of_the_call_go_before_what_the_plan_says(monkeypatch: pytest.Mo
     assert set(seen) == {1}
 
 
+def test_options_that_are_of_a_mix_as_a_whole_are_given_to_the_call() -> None:
+    given = given_plan(["process:1 + thread:2"], {"min_workers": 2, "tags": "all"}).levels[0]
+    assert given == Mixed(groups=(Process(1), Thread(2)), min_workers=2, tags=("all",))
+    with pytest.raises(TypeError, match=r"env= belongs to one launcher of process:1 \+ thread:2; say it there"):
+        get_pool("process:1 + thread:2", env={"A": "1"})
+    with pytest.raises(TypeError, match="workers= belongs to one launcher of process:1/thread:2"):
+        get_pool("process:1/thread:2", workers=3)
+
+
+def test_an_option_is_given_once() -> None:
+    with pytest.raises(TypeError, match="workers= is given twice: 2 in 'thread:2', and 3"):
+        get_pool("thread:2", workers=3)
+    with pytest.raises(TypeError, match="options belong to a name; give them to Thread"):
+        get_pool(Thread(2), tags="a")
+
+
 def test_what_an_option_of_the_call_asks_for_counts_against_the_budget() -> None:
     with plan("process:1"), pytest.raises(Oversubscribed):
         get_pool(workers=3 * usable_cpus() + 1)
@@ -156,6 +179,14 @@ def test_a_file_that_others_may_write_to_stops_get_pool_and_not_what_needs_no_fi
         assert opened() == "thread:2"
     monkeypatch.setenv("ANYPOOL_PLAN", "thread:3")
     assert opened() == "thread:3"
+
+
+def test_a_wrong_file_of_the_users_stops_nothing_that_the_projects_decides(project: Path, user_folder: Path) -> None:
+    write(project / "anypool.toml", 'plan = "thread:1"')
+    mine = write(user_folder / "anypool.toml", "plans = 3")
+    assert opened() == "thread:1"
+    with pytest.raises(PlanError, match=f"{mine}: plans: unknown key"):
+        get_pool("night")
 
 
 # Named pools.
@@ -218,19 +249,37 @@ def test_a_misspelt_pool_is_told_what_is_alike() -> None:
         get_pool("something")
 
 
-def test_a_pool_may_not_be_named_like_a_launcher_that_could_be_installed(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write(project / "anypool.toml", '[pools.mpi]\nplan = "serial"')
-    monkeypatch.setattr("anypool._plugins.extras", lambda: ["mpi"])
-    with pytest.raises(PlanError, match=f"{path}: pools.mpi.plan: 'mpi' is the name of a launcher"):
+class Mpi(Launcher):
+    """A launcher of somebody's."""
+
+    name: ClassVar[str] = "mpi"
+
+
+class Plugin:
+    """What gives it."""
+
+    @hookimpl
+    def anypool_launchers(self) -> list[type[Launcher]]:
+        return [Mpi]
+
+
+def test_a_pool_may_not_be_named_like_a_launcher(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(project / "anypool.toml", '[pools.mpi]\nplan = "thread:2"')
+    assert opened("mpi") == "thread:2"
+    plugin = Plugin()
+    plugins.register(plugin)
+    try:
+        with pytest.raises(PlanError, match=f"{path}: pools.mpi.plan: 'mpi' is the name of a launcher; give the pool"):
+            get_pool("mpi")
+    finally:
+        plugins.unregister(plugin)
+
+    def not_installed(name: str) -> type[Launcher]:
+        raise LauncherUnavailable(f"launcher {name!r} is not installed")
+
+    monkeypatch.setattr("anypool._building.find", not_installed)
+    with pytest.raises(PlanError, match="'mpi' is the name of a launcher"):
         get_pool("mpi")
-
-
-def test_a_launcher_that_is_not_installed_is_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anypool._plugins.extras", lambda: ["mpi"])
-    with pytest.raises(LauncherUnavailable, match="launcher 'mpi' is not installed"):
-        get_pool("mpi:4")
 
 
 # The block.
@@ -262,6 +311,28 @@ def test_one_plan_may_be_entered_again_and_inside_of_itself() -> None:
                 assert here() == "thread:2"
             assert here() == "thread:2"
         assert here() == before
+
+
+def test_blocks_may_be_left_in_another_order_than_they_were_entered() -> None:
+    def block(text: str) -> Generator[None]:
+        with plan(text):
+            yield
+
+    before, outer, inner = here(), block("thread:2"), block("thread:3")
+    next(outer)
+    next(inner)
+    outer.close()
+    assert here() == "thread:3"
+    inner.close()
+    assert here() == before
+
+
+def test_a_block_that_is_left_in_another_context_changes_nothing_there() -> None:
+    said = plan("thread:2")
+    copy_context().run(said.__enter__)
+    with plan("thread:3"):
+        said.__exit__(None, None, None)
+        assert here() == "thread:3"
 
 
 def test_threads_have_plans_of_their_own() -> None:

@@ -49,7 +49,7 @@ def found() -> list[str]:
 
 
 def test_without_a_file_nothing_is_said() -> None:
-    assert (settings(), pools(), hosts(), observers()) == ([], {}, {}, [])
+    assert (settings(), pools(), hosts(), observers()) == ([], {}, {}, ())
 
 
 def test_the_nearest_file_upwards_is_the_projects(home: Path) -> None:
@@ -400,7 +400,7 @@ def test_everything_that_may_be_said_is_read() -> None:
     assert n1[:5] == ("n1", "alice@node1.example.org", "/opt/venv/bin/python", 8, ("gpu",))
     assert n1.source == f"{path}: hosts.n1"
     assert n2[:5] == ("n2.example.org", "n2.example.org", None, None, ())
-    assert [text for text, _ in observers()] == ["team.watching:observer", "other:thing.inside"]
+    assert observers() == ("team.watching:observer", "other:thing.inside")
 
 
 def test_the_projects_words_count_more_than_the_users(home: Path) -> None:
@@ -419,7 +419,7 @@ def test_the_projects_words_count_more_than_the_users(home: Path) -> None:
         "day": f"{mine}: pools.day.plan",
     }
     assert (hosts()["n1"].address, hosts()["n1"].workers) == ("one", None)
-    assert {text for text, _ in observers()} == {"a:b", "c:d"}
+    assert observers() == ("c:d", "a:b")
 
 
 def test_toml_is_read_only_where_there_is_some() -> None:

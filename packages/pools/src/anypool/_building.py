@@ -12,7 +12,6 @@ from anypool._launcher import Launcher
 from anypool._plan import Mixed, Nested, Plan, mixed, nested
 from anypool._recipe import field_names
 from anypool._select import BUILT_IN, find, is_number, no_option, similar
-from anypool._wording import form_of, read
 
 __all__: list[str] = []
 
@@ -97,11 +96,19 @@ def _named(part: Part, within: tuple[str, ...]) -> Plan | None:
         return None
     if part.name in within:
         raise PlanError(f"{pool.source}: the pool is its own plan, by way of {' and '.join(within)}")
-    from anypool._entries import extras, found_points
-
-    if part.name in extras() or found_points(part.name):
-        raise PlanError(f"{pool.source}: {part.name!r} is the name of a launcher; give the pool another one")
+    try:
+        find(part.name)
+    except LauncherNotFound:
+        pass
+    except LauncherUnavailable as error:
+        raise _rival(part.name, pool.source) from error
+    else:
+        raise _rival(part.name, pool.source)
     return plan_from(pool.text, pool.source, (*within, part.name))
+
+
+def _rival(name: str, where: str) -> PlanError:
+    return PlanError(f"{where}: {name!r} is the name of a launcher; give the pool another one")
 
 
 def _built(text: str, part: Part, options: dict[str, Any]) -> Launcher:
@@ -156,6 +163,9 @@ def _argument(text: str, kind: type[Launcher], part: Part, value: Value) -> Any:
 
 
 def _value(text: str, kind: type[Launcher], name: str, value: Value) -> Any:
+    # Plans of names and numbers, which are most, do without.
+    from anypool._wording import form_of, read
+
     form = form_of(kind, name)
     if name in _NEVER_IN_TEXT or not form.textual:
         reason = "is said in the call, never in text" if name in _NEVER_IN_TEXT else "can't be said in text"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -16,9 +15,9 @@ __all__: list[str] = []
 _KEYS = ("plan", "pools", "hosts", "observers")
 _HOST_KEYS = ("address", "python", "workers", "tags")
 # What no shell and no ssh takes for something else than a host.
-_ADDRESS = re.compile(r"[\w.\[\]][\w.@:%+\[\]-]*", re.ASCII)
+_ADDRESS = r"[A-Za-z0-9_.\[\]][A-Za-z0-9_.@:%+\[\]-]*"
 _HOST = "a host as ssh knows it, such as user@node.example.org, that begins with no '-' and holds nothing a shell reads"
-_OBJECT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_OBJECT = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 
 
 class Text(NamedTuple):
@@ -64,10 +63,9 @@ def hosts() -> dict[str, Host]:
     return {name: host for each in reversed(settings()) for name, host in each.hosts.items()}
 
 
-def observers() -> list[Text]:
-    """The objects, as `package.module:object`, that watch every pool: those of both files."""
-    found = {text.text: text for each in reversed(settings()) for text in each.observers}
-    return list(found.values())
+def observers() -> tuple[str, ...]:
+    """The objects, as `package.module:object`, that watch every pool: those of both files, the user's first."""
+    return tuple(dict.fromkeys(text.text for each in reversed(settings()) for text in each.observers))
 
 
 def checked(file: File) -> Settings:
@@ -157,7 +155,7 @@ def _host(name: str, table: _Table) -> Host:
     table.only(_HOST_KEYS)
     said, python = table.text("address", _HOST), table.text("python", "the path of a Python there")
     address = said.text if said is not None else name
-    if not _ADDRESS.fullmatch(address):
+    if not _matches(_ADDRESS, address):
         raise PlanError(f"{table.place('address')}: expected {_HOST}, got {address!r}")
     if python is not None and (python.text.startswith("-") or not python.text.isprintable()):
         raise table.wrong("python", "the path of a Python there")
@@ -169,6 +167,13 @@ def _host(name: str, table: _Table) -> Host:
 
 
 def _observer(said: Text) -> Text:
-    if not _OBJECT.fullmatch(said.text):
+    if not _matches(_OBJECT, said.text):
         raise PlanError(f"{said.source}: expected package.module:object, got {said.text!r}")
     return said
+
+
+def _matches(pattern: str, text: str) -> bool:
+    # Imported where there is something to match: most pools are opened without a file.
+    import re
+
+    return re.fullmatch(pattern, text) is not None

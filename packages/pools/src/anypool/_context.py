@@ -46,6 +46,11 @@ def scope() -> Scope | None:
     return here._replace(cpus=_process.cpus)
 
 
+def hold(scope: Scope | None) -> None:
+    """Have a scope hold in this context from now on; None for that of the process."""
+    _here.set(scope)
+
+
 class entered:  # noqa: N801 - read as a phrase: with entered(scope)
     """Have a scope hold within a block; None for that of the process."""
 

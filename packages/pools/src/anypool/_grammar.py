@@ -9,7 +9,6 @@ row stand for one. After `=` only `&`, `/`, `+` and `>` end a value, after `:` a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from anypool._errors import PlanError
@@ -40,14 +39,13 @@ class Value(NamedTuple):
     words: tuple[Word, ...]
 
 
-@dataclass
 class Part:
     """One launcher, or a named pool, as it is written; `at` is its place in the text."""
 
-    name: str
-    at: int
-    argument: Value | None = None
-    options: dict[str, Value] = field(default_factory=dict)
+    def __init__(self, at: int) -> None:
+        self.name, self.at = "", at
+        self.argument: Value | None = None
+        self.options: dict[str, Value] = {}
 
     @property
     def bare(self) -> bool:
@@ -113,7 +111,7 @@ class _Reader:
 
     def _part(self) -> Part:
         self._pass_blanks()
-        part = Part("", self._at)
+        part = Part(self._at)
         part.name = self._name(_AFTER_NAME, "the name of a launcher")
         if self._peek() == ":":
             self._at += 1

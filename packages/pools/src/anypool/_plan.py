@@ -75,8 +75,8 @@ class Nested(Launcher):
         super().__post_init__()
         parts = tuple(_flat(self.parts, Nested, "parts"))
         object.__setattr__(self, "parts", parts)
-        if len(parts) < 2:
-            raise PlanError("a path has at least two launchers, the outer one first")
+        if not parts:
+            raise PlanError("a path has launchers, the outer one first")
         for part in parts:
             if isinstance(part, Mixed):
                 raise PlanError(f"a mix has no place in a path: {part}; write the path once for each of its groups")
@@ -160,8 +160,8 @@ class Mixed(Launcher):
         object.__setattr__(self, "min_workers", whole("min_workers", self.min_workers, 1))
         groups = tuple(_flat(self.groups, Mixed, "groups"))
         object.__setattr__(self, "groups", groups)
-        if len(groups) < 2:
-            raise PlanError("a mix has at least two groups")
+        if not groups:
+            raise PlanError("a mix has groups")
         for group in groups:
             if not group.starts_workers:
                 raise PlanError(f"{group.name!r} is the caller itself, and can't be mixed with workers")

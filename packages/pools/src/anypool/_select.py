@@ -32,10 +32,11 @@ _DIGITS = 20
 def get_pool(*levels: str | Launcher | Plan | Executor | None, **options: Any) -> Pool:
     """A pool of the launcher's workers, started: `get_pool("process:4")`.
 
-    Each level is a text such as `process:4`, a launcher, or a `Plan`; tasks that call `get_pool()` get the level after
-    the one they run on, and after the last a serial pool. Without levels: what `plan()` says in this context, or inside
-    a task what is left of its plan, or ANYPOOL_PLAN, or the nearest configuration file, or `process`. A
-    `concurrent.futures.Executor` of your own is used as it is, and stays yours to shut down.
+    Each level is a text such as `process:4`, the name of a pool in a configuration file, a launcher, or a `Plan`; tasks
+    that call `get_pool()` get the level after the one they run on, and after the last a serial pool. Without levels:
+    what `plan()` says in this context, or inside a task what is left of its plan, or ANYPOOL_PLAN, or the nearest
+    configuration file, or `process`; options then go before what that says. A `concurrent.futures.Executor` of your own
+    is used as it is, and stays yours to shut down.
 
     `options` are those of the first level's launcher: `workers=` (default: the CPUs that are left), `initializer=`,
     `initargs=`; for worker processes also `max_tasks_per_worker=`, `env=`, `cwd=`; for `process`
@@ -78,9 +79,9 @@ def _said() -> str | None:
     text = os.environ.get(VARIABLE, "").strip()
     if text:
         return text
-    from anypool._files import files
+    from anypool._files import in_project, of_user
 
-    return None if files() else default()
+    return None if in_project() or of_user() else default()
 
 
 def _open(given: list[Any], options: dict[str, Any]) -> Pool:

@@ -10,16 +10,24 @@ from typing import NamedTuple, Self
 
 from anypool._budget import check_plan
 from anypool._building import plan_from
-from anypool._config import settings
-from anypool._context import Scope, entered, scope
+from anypool._context import Scope, hold, scope
+from anypool._files import in_project, of_user
 from anypool._launcher import Launcher, cpus
 from anypool._plan import Plan
 from anypool._select import VARIABLE, default
 
 __all__: list[str] = []
 
-# The blocks of `plan` that this context is in: one object may be entered in several threads at once.
-_blocks: ContextVar[tuple[entered, ...]] = ContextVar("anypool_blocks", default=())
+
+class _Block(NamedTuple):
+    """A `plan` that was entered, and what held before."""
+
+    plan: plan
+    before: Scope | None
+
+
+# The blocks that this context is in, the innermost last: one `plan` may be entered in several threads at once.
+_blocks: ContextVar[tuple[_Block, ...]] = ContextVar("anypool_blocks", default=())
 
 
 class Found(NamedTuple):
@@ -55,8 +63,13 @@ def voices() -> Iterator[Voice]:
     """Who speaks outside of plans and tasks, in their order; files are read when it is their turn."""
     text = os.environ.get(VARIABLE, "").strip()
     yield Voice(f"the environment variable {VARIABLE}", text or None)
-    for each in settings():
-        yield Voice(each.plan.source, each.plan.text) if each.plan else Voice(each.path, None)
+    for find in (in_project, of_user):
+        if (file := find()) is None:
+            continue
+        from anypool._config import checked
+
+        said = checked(file)
+        yield Voice(said.plan.source, said.plan.text) if said.plan else Voice(said.path, None)
     yield Voice("the default", default())
 
 
@@ -84,20 +97,27 @@ class plan:  # noqa: N801 - read as a phrase: with plan("process:4")
         check_plan(self._plan)
 
     def __enter__(self) -> Self:
-        here = scope()
+        before = scope()
         if float(cpus()) != self._cpus:
             check_plan(self._plan)
-        block = entered(Scope(self._plan.levels, None if here is None else here.cpus, "plan()"))
-        block.__enter__()
-        _blocks.set((*_blocks.get(), block))
+        _blocks.set((*_blocks.get(), _Block(self, before)))
+        hold(Scope(self._plan.levels, None if before is None else before.cpus, "plan()"))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        *outer, block = _blocks.get()
-        _blocks.set(tuple(outer))
-        block.__exit__()
+        # Generators may leave their blocks in another order than they entered them, or in another context.
+        blocks = list(_blocks.get())
+        for at in reversed(range(len(blocks))):
+            if blocks[at].plan is self:
+                before = blocks.pop(at).before
+                if at == len(blocks):
+                    hold(before)
+                else:
+                    blocks[at] = _Block(blocks[at].plan, before)
+                _blocks.set(tuple(blocks))
+                return
 
     def __str__(self) -> str:
         return str(self._plan)

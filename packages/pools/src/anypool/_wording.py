@@ -51,7 +51,10 @@ class Form(NamedTuple):
 def form_of(kind: type[Any], name: str) -> Form:
     """The form of a launcher's field."""
     for base in kind.__mro__:
-        annotation = vars(base).get("__annotations__", {}).get(name)
+        try:
+            annotation = getattr(base, "__annotations__", {}).get(name)
+        except NameError:
+            continue  # Since Python 3.14 they may be there only for type checkers.
         if annotation is not None:
             return _annotated(annotation)
     return Form(other=True)
