@@ -41,7 +41,9 @@ def told() -> dict[tuple[str, str], str]:
     tests += [("TestHealthy", f"test_{name}") for name in sorted({*BROKEN.values()})]
     tests += [("TestRepeating", "test_the_class_states_which_contract_it_was_written_for")]
     file = str(Path(__file__).with_name("broken.py"))
-    done = run("pytest", "-rA", "--noconftest", "-p", "no:cacheprovider", *(f"{file}::{kind}::{test}" for kind, test in tests))
+    done = run(
+        "pytest", "-rA", "--noconftest", "-p", "no:cacheprovider", *(f"{file}::{kind}::{test}" for kind, test in tests)
+    )
     found = re.findall(r"^(PASSED|FAILED|ERROR|XFAIL|XPASS) \S*::(\w+)::(\w+)(.*)$", done.stdout, flags=re.MULTILINE)
     return {(kind, test): outcome + reason for outcome, kind, test, reason in found}
 
@@ -92,8 +94,7 @@ def test_what_the_tests_stand_on_cannot_be_overridden_either() -> None:
     with pytest.raises(TypeError, match="overrides owed"):
 
         class Softened(LauncherTests):
-            def owed(self) -> None:
-                return
+            owed = None  # type: ignore[assignment]
 
 
 def test_a_deviation_that_names_no_test_is_an_error() -> None:
@@ -132,7 +133,7 @@ def test_the_command_takes_a_deviation_which_then_has_to_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    "arguments,words",
     [
         (["proces:2"], "no launcher 'proces'"),
         (["process:x"], "expected a number of workers"),
