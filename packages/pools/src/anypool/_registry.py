@@ -255,6 +255,12 @@ def finish_before_executors() -> None:
         # A RuntimeError says that the exit has begun.
         with contextlib.suppress(RuntimeError):
             register(_finish_executors)
+    standard = sys.modules.get("multiprocessing.process")
+    if standard is not None and standard.parent_process() is not None:
+        # A worker of a standard pool first waits for its children, which are the workers of the pools of its tasks.
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _finish_executors, exitpriority=100)
 
 
 def _finish_executors() -> None:

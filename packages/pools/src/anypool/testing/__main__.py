@@ -15,8 +15,8 @@ __all__ = ["main"]
 
 _DESCRIPTION = """\
 Run the contract of a launcher. Prints one line for each behaviour: passed, FAILED or ERROR; deviates, with the reason,
-where the launcher's traits or --deviates say so; unclaimed where it promises neither. The exit code is 0 if all is as it
-should be, 1 if not, and 2 for an unknown launcher."""
+where the launcher's traits or --deviates say so; unclaimed where it promises neither. The exit code is 0 if all is as
+it should be, 1 if not, and 2 for an unknown launcher."""
 
 
 def main(arguments: list[str] | None = None) -> int:
