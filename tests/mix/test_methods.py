@@ -14,7 +14,7 @@ from collections import Counter
 import pytest
 
 import anypool
-from anypool import PoolClosed, Unserializable, get_pool
+from anypool import Pool, PoolClosed, Unserializable, get_pool
 
 LIMIT = 30  # seconds
 
@@ -199,11 +199,25 @@ def test_a_pickled_mix_is_the_same_mix_at_home(mix):
         assert pickle.loads(pickle.dumps(pool)) is pool
 
 
-def test_resize_of_a_mix_says_that_its_groups_have_sizes():
-    with get_pool("process:1 + thread:1") as pool:
-        with pytest.raises(ValueError, match="size for each group"):
-            pool.resize(4)
-        assert pool.map(square, [2]) == [4]
+def names(pool: Pool) -> list[str]:
+    return sorted(worker.name.rpartition("-")[0] for worker in pool.workers())
+
+
+def test_a_mix_grows_in_proportion_to_its_groups_and_may_lose_one_for_a_while():
+    with get_pool("process:1 + thread:2", oversubscribe=True) as pool:
+        for size, expected in (
+            (6, ["0:process"] * 2 + ["1:thread"] * 4),
+            (1, ["0:process"]),
+            (3, ["0:process"] + ["1:thread"] * 2),
+        ):
+            pool.resize(size)
+            assert pool.map(square, range(100)) == [x * x for x in range(100)]
+            assert names(pool) == expected
+            assert len(pool) == size
+        assert not pool.stats()["lost"]
+        pool.restart()
+        assert pool.map(square, range(100)) == [x * x for x in range(100)]
+        assert len(pool.workers()) == 3
 
 
 def test_random_work_comes_back_in_order(mix):

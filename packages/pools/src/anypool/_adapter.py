@@ -14,7 +14,7 @@ from typing import Any
 from anypool._aside import Aside
 from anypool._chunk import Body, Calling, Mode
 from anypool._context import Scope
-from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
+from anypool._crew import Event, Failed, Gained, Lost, Needed, OfOneKind, Replied
 from anypool._errors import WorkerLost
 from anypool._foreign import Trip, Unmade, begins, encoded, final, words
 from anypool._outcomes import Unopened, unpack_reply
@@ -31,7 +31,7 @@ _CLOSE_SECONDS = 10.0
 _MOST_BREAKS = 12
 
 
-class ExecutorCrew:
+class ExecutorCrew(OfOneKind):
     """Virtual slots over an executor made by `launch`; when it breaks, it is made anew.
 
     A running call can't be ended: a slot whose task is given up comes back when its future ends, and what else it runs

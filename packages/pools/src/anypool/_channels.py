@@ -18,7 +18,7 @@ from anypool import _linux
 from anypool._channel import Channel
 from anypool._chunk import Body, Calling, Mode
 from anypool._context import Scope
-from anypool._crew import Event
+from anypool._crew import Event, OfOneKind
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._hearing import Hearing
 from anypool._line import Setting, packed_initializer
@@ -36,7 +36,7 @@ _BACK_OFF = (0.0, 0.0, 0.1, 0.2, 0.5, 1.0)
 _WITH_KEYS = tuple((name, f"{name}.managers") for name in ("multiprocessing", "multiprocess"))
 
 
-class ProcessCrew(Hearing):
+class ProcessCrew(Hearing, OfOneKind):
     """Workers that this machine's agent forks."""
 
     polled = True

@@ -180,7 +180,10 @@ class Crew(Protocol):
         """Put a new worker into the slot of a lost one; false if the slot is gone until `Gained`."""
 
     def stop(self, slot: int) -> None:
-        """End an idle slot's worker for good."""
+        """End an idle slot's worker for good: there are to be fewer."""
+
+    def give_up(self, slot: int) -> None:
+        """The same, since no worker can be had for the slot."""
 
     def resize(self, workers: int) -> list[int]:
         """Add slots up to so many; return the new ones."""
@@ -209,3 +212,15 @@ class Waitable(Protocol):
 
     def due(self) -> float:
         """Seconds until `poll` has to be called even if nothing is readable."""
+
+
+class OfOneKind:
+    """A crew that may grow again whenever it is told to: fewer workers are fewer, whatever the reason."""
+
+    def stop(self, slot: int) -> None:
+        """End an idle slot's worker."""
+        raise NotImplementedError
+
+    def give_up(self, slot: int) -> None:
+        """The same."""
+        self.stop(slot)

@@ -13,7 +13,7 @@ from math import inf
 
 from anypool._context import Scope, entered, scope
 from anypool._copying import CopyingThreadCrew
-from anypool._crew import Crew, Event
+from anypool._crew import Crew, Event, Guest
 from anypool._launcher import Launcher, cpus
 from anypool._launching import crew_of
 from anypool._plan import Mixed, Nested
@@ -38,6 +38,7 @@ class Group:
     def __init__(self, at: int, launcher: Launcher, tags: tuple[str, ...] = ()) -> None:
         self.name = f"{at}:{launcher}"
         self.at, self.launcher = at, launcher
+        self.size = launcher.size
         self.crew: Crew | None = None
         self.terms = Terms(tags=launcher.all_tags.union(tags))
         self.slots: set[int] = set()
@@ -131,6 +132,20 @@ class Group:
             if str(error) and type(error).__module__.startswith("anypool")
             else f"{type(error).__name__}: {error}"
         )
+
+
+class Lent:
+    """A group's guest under its number in the mix."""
+
+    def __init__(self, guest: Guest, slot: int) -> None:
+        self.slot = slot
+        self.work, self.release = guest.work, guest.release
+
+
+def hungriest(groups: list[Group]) -> Group | None:
+    """The one that has fewest workers, beside what it began with."""
+    live = [group for group in groups if group.live and group.crew is not None]
+    return min(live, key=lambda group: len(group.slots) / group.size, default=None)
 
 
 def launched(recipe: Mixed) -> tuple[list[Group], bool]:

@@ -63,7 +63,6 @@ class Launcher:
     argument: ClassVar[str] = "workers"
     on_this_machine: ClassVar[bool] = False
     starts_workers: ClassVar[bool] = True
-    resizes: ClassVar[bool] = True
 
     workers: int | None = None
     oversubscribe: bool = False

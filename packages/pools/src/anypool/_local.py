@@ -14,7 +14,7 @@ from typing import Any
 
 from anypool._chunk import Body, Calling, Chunk, Direct, Mode, Outcomes
 from anypool._context import Scope, context_with
-from anypool._crew import Begun, Event, Failed, Lost, Replied
+from anypool._crew import Begun, Event, Failed, Lost, OfOneKind, Replied
 from anypool._errors import WorkerLost
 from anypool._gate import Gate, Task, open_gate
 from anypool._helper import helper
@@ -29,7 +29,7 @@ _ABANDONED_PER_WORKER = 4
 _CLOSE_SECONDS = 10.0
 
 
-class _Local:
+class _Local(OfOneKind):
     """What both crews share: nothing is packed, nobody is another process."""
 
     tells_cpus = False

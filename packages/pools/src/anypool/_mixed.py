@@ -18,7 +18,7 @@ from anypool._context import Scope
 from anypool._crew import Event, Failed, Gained, Guest, Lost, Narrowed, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._form import Form
-from anypool._groups import Group, launched
+from anypool._groups import Group, Lent, hungriest, launched
 from anypool._plan import Mixed
 from anypool._report import could_not_start, is_gone
 from anypool._shield import give_back
@@ -241,7 +241,7 @@ class MixedCrew:
         """A slot of the group that the calling thread works for."""
         for group in self._groups:
             if group.live and group.crew is not None and (guest := group.crew.lend()) is not None:
-                return _Lent(guest, self._number(group, guest.slot))
+                return Lent(guest, self._number(group, guest.slot))
         return None
 
     def interrupt(self) -> None:
@@ -273,14 +273,22 @@ class MixedCrew:
                 raise
 
     def stop(self, slot: int) -> None:
-        """End the slot for good; a group without any is lost."""
+        """End the slot; a group without any waits for the mix to grow again."""
+        with self._lock:
+            group, local = self._at(slot)
+            group.slots.discard(slot)
+            if group.live and group.crew is not None:
+                group.crew.stop(local)
+
+    def give_up(self, slot: int) -> None:
+        """End the slot for want of workers; a group without any is lost."""
         with self._lock:
             group, local = self._at(slot)
             known = slot in group.slots
             group.slots.discard(slot)
             if not group.live or group.crew is None:
                 return
-            group.crew.stop(local)
+            group.crew.give_up(local)
             if known and not group.slots:
                 self._end_later(group, WorkerLost(f"no worker could be started: {group.last}", cause=group.last))
             elif known and self._left() < self._recipe.min_workers:
@@ -333,8 +341,17 @@ class MixedCrew:
         self._aside.call(action)
 
     def resize(self, workers: int) -> list[int]:
-        """A mix has the sizes of its groups."""
-        return []
+        """Add slots up to so many, to groups in proportion to the sizes that they began with."""
+        added: list[int] = []
+        with self._lock:
+            while self._left() < workers and (group := hungriest(self._groups)) is not None:
+                assert group.crew is not None
+                slots = [self._number(group, slot) for slot in group.crew.resize(len(group.slots) + 1)]
+                if not slots:
+                    break
+                group.slots.update(slots)
+                added += slots
+        return added
 
     def identify(self, slot: int) -> tuple[str, str, int]:
         """The worker's name in its group, after the group's number."""
@@ -381,11 +398,3 @@ class MixedCrew:
             wake, self._wake = self._wake, -1
             if wake >= 0:
                 os.close(wake)
-
-
-class _Lent:
-    """A group's guest under its number in the mix."""
-
-    def __init__(self, guest: Guest, slot: int) -> None:
-        self.slot = slot
-        self.work, self.release = guest.work, guest.release

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from anypool._chunk import Body, Calling, Mode, Outcomes
 from anypool._context import Scope
-from anypool._crew import Event, Failed, Lost, Replied
+from anypool._crew import Event, Failed, Lost, OfOneKind, Replied
 from anypool._errors import LauncherUnavailable, PlanError, WorkerLost
 from anypool._hubs import ProcessHubs
 from anypool._inside import initialize_packed
@@ -35,7 +35,7 @@ _OF_TASKS = ("initializer", "max_tasks_per_worker")
 _KNOWN = {"process": (True, True), "thread": (True, False)}
 
 
-class NestedCrew:
+class NestedCrew(OfOneKind):
     """Slots behind hubs. What hubs are, and how they are reached, is the outer launcher's affair."""
 
     polled = True

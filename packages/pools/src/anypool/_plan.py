@@ -150,7 +150,6 @@ class Mixed(Launcher):
 
     name: ClassVar[str] = "mixed"
     on_this_machine: ClassVar[bool] = True
-    resizes: ClassVar[bool] = False
 
     groups: tuple[Launcher, ...] = ()
     min_workers: int = 1
@@ -168,8 +167,8 @@ class Mixed(Launcher):
 
     @property
     def size(self) -> int:
-        """The sum of the groups' sizes."""
-        return sum(self.sizes)
+        """The sum of the groups' sizes; or what it was resized to."""
+        return sum(self.sizes) if self.workers is None else self.workers
 
     @property
     def sizes(self) -> list[int]:
@@ -186,13 +185,13 @@ class Mixed(Launcher):
 
     @property
     def on_cpus(self) -> int:
-        """How many workers count against the CPUs of this machine."""
-        sizes = zip(self.groups, self.sizes, strict=True)
-        return sum(
+        """How many workers count against the CPUs of this machine; resized in proportion."""
+        count = sum(
             group.on_cpus if isinstance(group, Nested) else size * group.on_this_machine
-            for group, size in sizes
+            for group, size in zip(self.groups, self.sizes, strict=True)
             if not group.oversubscribe
         )
+        return -(-count * self.size // sum(self.sizes))
 
     @property
     def all_tags(self) -> frozenset[str]:

@@ -151,14 +151,12 @@ class Pool(Maps, SingleCalls):
     def resize(self, workers: int) -> None:
         """Have so many workers from now on, at least 1; one that is busy ends after its chunk. Serial stays one.
 
-        Raises `ValueError` for a mix, which has the sizes of its groups.
+        The groups of a mix grow in proportion to their sizes.
         """
         from dataclasses import replace
 
         launcher = replace(self.launcher, workers=whole("workers", workers, 1))
         self._check_open()
-        if not launcher.resizes:
-            raise ValueError(f"{launcher} has a size for each group; open another pool with other sizes")
         self.launcher, self._size = launcher, size_within(launcher, self._opened_in)
         if self._made is not None:
             self._engine().resize(self._size)
@@ -278,6 +276,9 @@ class Pool(Maps, SingleCalls):
                     self._past = totals["tasks"], totals["busy"]
                     quota = getattr(self.launcher, "max_tasks_per_worker", None)
                     engine = self._made = observed(self, lambda: Engine(self._crew(), quota, self.launcher.all_tags))
+                    if self.launcher.name == "mixed" and self.launcher.workers is not None:
+                        # Its groups begin with the sizes that they have in the plan.
+                        engine.resize(len(self))
         if self._used:
             guests.watch()
         return engine

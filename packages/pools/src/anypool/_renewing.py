@@ -60,7 +60,7 @@ class Renewing(Driver):
     def _give_up(self, number: int, text: str, error: BaseException | None) -> None:
         """Go on with a worker less, or with none not at all."""
         del self.desk.slots[number]
-        self.crew.stop(number)
+        self.crew.give_up(number)
         if self.desk.slots:
             logging.getLogger("anypool").warning("a worker is lost for good, none could be started: %s", text)
             return
