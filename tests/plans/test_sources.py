@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from anypool import (
     plan,
     usable_cpus,
 )
+from anypool._config import hosts, observers
 from anypool._hooks import hookimpl
 from anypool._opening import given_plan
 from anypool._plugins import plugins
@@ -187,6 +189,16 @@ def test_a_wrong_file_of_the_users_stops_nothing_that_the_projects_decides(proje
     assert opened() == "thread:1"
     with pytest.raises(PlanError, match=f"{mine}: plans: unknown key"):
         get_pool("night")
+
+
+def test_the_configuration_that_the_readme_shows_is_right(project: Path) -> None:
+    readme = (Path(__file__).parents[2] / "packages" / "pools" / "README.md").read_text()
+    (shown,) = re.findall(r"^```toml\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+    write(project / "anypool.toml", shown)
+    assert here() == "process:4 > thread:2"
+    assert str(Plan.parse("night")) == "process:16 > thread"
+    assert list(hosts()) == ["n1"]
+    assert observers() == ("team.watching:observer",)
 
 
 # Named pools.
