@@ -49,7 +49,7 @@ class Anypool(Peer):
         super().__init__(workers)
         from anypool import get_pool
 
-        self.pool = get_pool("process", workers=workers)
+        self.pool = get_pool("process", workers=workers, oversubscribe=True)
 
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]:
         return self.pool.map(f, items, chunksize=chunk)

@@ -23,6 +23,8 @@ from anypool import Pool, get_pool
 LAUNCHERS = ["serial", "thread:2", "process:2", "multiprocess:2"]
 LIMIT_SECONDS = 60
 MARKER = "ANYPOOL_TEST_RUN"
+# Of scripts, whose stderr is looked at: two workers are more than the CPUs of a small machine.
+os.environ.setdefault("PYTHONWARNINGS", "ignore:more workers than CPUs")
 
 # Children that Python's own multiprocessing keeps until its process ends.
 _TRACKERS = ("resource_tracker", "multiprocess.forkserver", "multiprocessing.forkserver")

@@ -29,7 +29,7 @@ _CLOSE = "pool.close(); pool.join()"
 _SCRIPTS = {
     OURS: (
         "from anypool import get_pool",
-        "get_pool('process', workers={n})",
+        "get_pool('process', workers={n}, oversubscribe=True)",
         "pipe(operator.neg, 1)",
         _CLOSE,
     ),

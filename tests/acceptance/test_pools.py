@@ -108,7 +108,7 @@ def test_an_asynchronous_map_can_be_fetched_after_the_block(launcher: str) -> No
 
 
 def test_a_pool_can_be_resized(launcher: str) -> None:
-    with get_pool(launcher) as pool:
+    with get_pool(launcher, oversubscribe=True) as pool:
         for size in (1, 2, 4, 8, 16, 1):
             pool.resize(size)
             assert pool.map(lambda x: x * x, range(100)) == [x * x for x in range(100)]
@@ -169,7 +169,7 @@ def test_a_pool_travels_and_comes_back_as_itself(launcher: str) -> None:
 @pytest.mark.parametrize("inner", ["serial", "thread:2", "process:2", "multiprocess:1"])
 def test_a_task_may_use_a_pool_of_its_own(launcher: str, inner: str) -> None:
     def inside(x):
-        with get_pool(inner) as own:
+        with get_pool(inner, oversubscribe=True) as own:
             return own.map(lambda y: x * y, range(5))
 
     with get_pool(launcher) as pool:
@@ -177,13 +177,13 @@ def test_a_task_may_use_a_pool_of_its_own(launcher: str, inner: str) -> None:
 
 
 def test_a_task_may_use_the_pool_it_runs_in(launcher: str) -> None:
-    with get_pool(launcher) as pool:
+    with get_pool(launcher, oversubscribe=True) as pool:
         nested = pool.map(lambda x, own: own.map(abs, [x, -x]), range(4), [pool] * 4)
     assert nested == [[x, x] for x in range(4)]
 
 
 def test_a_bound_method_of_a_pool_travels(launcher: str) -> None:
-    with get_pool("thread:2") as threads, get_pool(launcher) as pool:
+    with get_pool("thread:2") as threads, get_pool(launcher, oversubscribe=True) as pool:
         assert threads.map(pool.map, [abs] * 2, [[-1, 2], [3, -4]]) == [[1, 2], [3, 4]]
 
 

@@ -50,7 +50,7 @@ def test_a_map_object_takes_its_old_options(ending: dict[str, bool]) -> None:
 
 
 def test_threads_map_over_processes() -> None:
-    inner = Map(ProcessPool, 2)
+    inner = Map(ProcessPool, 2, oversubscribe=True)
     outer = Map(ThreadPool, 2)
 
     def work(x):

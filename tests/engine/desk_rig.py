@@ -14,7 +14,7 @@ from anypool._chunk import Body, Calling, Direct, Job, Mode
 from anypool._desk import Desk
 from anypool._input import Input
 from anypool._sizing import Sizer
-from anypool._slot import Cause, Flight
+from anypool._slot import Cause, Flight, Terms
 from anypool._stream import Stream
 
 CRASH = Cause("killed", own=True, worker="w", host="h")
@@ -62,7 +62,7 @@ class Rig:
         self.deaths: dict[int, int] = {}
         self.losses: dict[int, int] = {}
         self.seen: list[tuple[int | None, Any]] = []
-        self.desk = Desk(quota, reports_items)
+        self.desk = Desk(Terms(quota, reports_items))
         self.workers = {number: Worker() for number in range(workers)}
         for number in self.workers:
             self.desk.add_slot(number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from desk_rig import AGENT, Rig  # type: ignore[import-not-found]
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ class Endless:
 
     ended = False
     queued = waiting = True
+    place: Any = None
 
     def __init__(self) -> None:
         self.job = Job(2, Mode.MAP, Body(Calling(abs)))
@@ -29,6 +32,9 @@ class Endless:
         pass
 
     def give_back(self, chunk: Chunk) -> None:
+        pass
+
+    def retried(self, index: int) -> None:
         pass
 
     def charge(self, index: int, own: bool = True) -> int:

@@ -87,7 +87,7 @@ def test_ten_killed_workers_cost_a_thousand_tasks_nothing(method: str) -> None:
         time.sleep(0.001)
         return number * number
 
-    with get_pool("process:4") as pool:
+    with get_pool("process:4", oversubscribe=True) as pool:
         killer = Killer(pool, 10, 0.03)
         killer.start()
         answer = getattr(pool, method)(work, range(1000))
@@ -105,7 +105,7 @@ def test_calls_survive_killed_workers() -> None:
         time.sleep(0.001)
         return -number
 
-    with get_pool("process:4") as pool:
+    with get_pool("process:4", oversubscribe=True) as pool:
         killer = Killer(pool, 8, 0.03)
         killer.start()
         results = [pool.submit(work, number) for number in range(600)]
@@ -170,7 +170,7 @@ def test_when_the_owner_is_killed_the_pools_of_its_tasks_are_gone_too(start_scri
             open(path, "w").close()
             time.sleep(100)
         def outer(x):
-            with get_pool("process:2") as own:
+            with get_pool("process:2", oversubscribe=True) as own:
                 own.map(inner, ["begun"] * 2)
         with get_pool("process:2") as pool:
             pool.map(outer, range(2))

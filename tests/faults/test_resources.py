@@ -91,7 +91,7 @@ def test_with_too_few_descriptors_to_start_the_number_is_named_and_nothing_is_ke
             print(pool.map(abs, [-1]))
         before = len(os.listdir("/proc/self/fd"))
         try:
-            get_pool("process:30").map(abs, [1])
+            get_pool("process:30", oversubscribe=True).map(abs, [1])
         except LauncherUnavailable as error:
             print("30" in str(error))
         import gc; gc.collect()

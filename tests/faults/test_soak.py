@@ -38,7 +38,7 @@ def test_workers_and_agent_die_at_random_while_threads_map() -> None:
             ]:
                 wrong.append("submit")
 
-    with get_pool("process:4") as pool:
+    with get_pool("process:4", oversubscribe=True) as pool:
         users = [threading.Thread(target=use, args=(number,), daemon=True) for number in range(3)]
         for user in users:
             user.start()

@@ -286,7 +286,7 @@ def test_a_module_that_maps_while_it_is_imported_is_refused_by_workers(launcher:
 def test_an_imported_module_may_make_a_pool_for_its_functions(launcher: str, tmp_path: Path) -> None:
     (tmp_path / "careful.py").write_text(
         "from anypool import get_pool\n"
-        f"pool = get_pool({launcher!r})\n"
+        f"pool = get_pool({launcher!r}, oversubscribe=True)\n"
         "def f(x):\n    return x + 1\n"
         "def both(x):\n    return pool.map(f, [x, x])\n"
     )

@@ -11,7 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIMIT = 60  # seconds
 # Who may import whom; a package that is not named here fails.
-BELOW = {"anypool_serialize": set(), "anypool": {"anypool_serialize"}}
+BELOW: dict[str, set[str]] = {
+    "anypool_serialize": set(),
+    "anypool": {"anypool_serialize"},
+    "anypool_secure": {"anypool_serialize", "anypool"},
+    "anypool_mpi": {"anypool_serialize", "anypool"},
+    "anypool_dask": {"anypool_serialize", "anypool"},
+    "anypool_cache": {"anypool_serialize"},
+}
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/src/*/__init__.py"))
 HEAVY = ["cloudpickle", "dill", "matplotlib", "multiprocess", "numpy", "pathos", "pluggy", "tqdm"]
 # Of the standard library: each takes as long as forking a worker, or longer.

@@ -297,7 +297,10 @@ def test_interpreter_flags_reach_the_workers(tmp_path: Path) -> None:
         "    print(owner.spawn().ask('tell((sys.flags.optimize, sys.warnoptions, sys._xoptions))'))\n"
     )
     flags = ["-O", "-W", "error::BytesWarning", "-X", "utf8", "-X", "mine=1"]
-    shown = subprocess.run([sys.executable, *flags, file], capture_output=True, text=True, check=True, timeout=30)
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    shown = subprocess.run(
+        [sys.executable, *flags, file], env=plain, capture_output=True, text=True, check=True, timeout=30
+    )
     assert shown.stdout == "(1, ['error::BytesWarning'], {'utf8': True, 'mine': '1'})\n"
 
 

@@ -130,7 +130,7 @@ def test_a_pickled_pool_comes_home_as_itself(launcher):
 
 @in_parallel
 def test_a_pool_that_arrives_is_one_pool_of_the_size_that_was_asked_for(launcher):
-    with get_pool(launcher) as pool:
+    with get_pool(launcher, oversubscribe=True) as pool:
         assert pool.map(lambda x: pool.map(abs, [x, -x]), [1, 2, 3]) == [[1, 1], [2, 2], [3, 3]]
         pool.resize(3)
         same, size = pool.pipe(lambda one, two: (one is two, len(one)), pool, loads(dumps(pool)))
@@ -141,7 +141,7 @@ def test_a_pool_that_arrives_is_one_pool_of_the_size_that_was_asked_for(launcher
 @pytest.mark.parametrize("inner", LAUNCHERS)
 def test_a_task_may_open_a_pool_and_forget_it(outer, inner):
     def task(x):
-        return get_pool(inner).map(abs, [x, -x])
+        return get_pool(inner, oversubscribe=True).map(abs, [x, -x])
 
     with get_pool(outer) as pool:
         assert pool.map(task, [1, 2]) == [[1, 1], [2, 2]]
@@ -198,7 +198,7 @@ def test_maps_as_objects_make_their_pool_with_the_first_call():
 
 @everywhere
 def test_maps_as_objects_travel_as_arguments(launcher):
-    with get_pool(launcher) as pool:
+    with get_pool(launcher, oversubscribe=True) as pool:
         assert pool.map(lambda x, m=Map("serial"): m(abs, [x, -x]), [1, 2]) == [[1, 1], [2, 2]]
         assert pool.map(pool.map, [abs, str], [[-1], [2]]) == [[1], ["2"]]
 

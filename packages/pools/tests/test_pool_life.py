@@ -154,7 +154,7 @@ pool.map(lambda _: time.sleep(60), range(2))
 INTERRUPTED = """
 import time
 from anypool import get_pool
-pool = get_pool("LAUNCHER")
+pool = get_pool("LAUNCHER", oversubscribe=True)
 pool.map(abs, range(4))
 print("mapping", flush=True)
 try:

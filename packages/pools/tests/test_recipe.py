@@ -124,7 +124,7 @@ def test_a_pool_comes_up_without_the_dataclass_machinery() -> None:
     code = """
 import sys
 from anypool import get_pool
-with get_pool("process:2") as pool:
+with get_pool("process:2", oversubscribe=True) as pool:
     assert pool.map(abs, [-1, 2]) == [1, 2]
 assert not {"dataclasses", "inspect"} & sys.modules.keys()
 """

@@ -7,6 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from anypool._backends import Backend, backends
+    from anypool._cpus import usable_cpus
     from anypool._crew import WorkerInfo
     from anypool._errors import (
         AnypoolError,
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
         Unserializable,
         WorkerLost,
     )
-    from anypool._cpus import usable_cpus
+    from anypool._hooks import hookimpl
     from anypool._launcher import LAUNCHER_API, Launcher, Traits
     from anypool._maps import Amap, Asmap, Imap, Ismap, Map, Smap, Uimap
     from anypool._names import ProcessPool, SerialPool, ThreadPool
     from anypool._plan import Mixed, Nested, Plan
+    from anypool._plugins import register, unregister
     from anypool._pool import Pool
     from anypool._result import Result
     from anypool._seeding import rng
@@ -40,16 +43,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
+    "_backends": ["Backend", "backends"],
     "_crew": ["WorkerInfo"],
     "_errors": [
         "AnypoolError", "LauncherNotFound", "LauncherUnavailable", "Oversubscribed", "OversubscribedWarning",
         "PlanError", "PoolClosed", "RemoteError", "RemoteTraceback", "TaskTimeout", "Unserializable", "WorkerLost",
     ],
     "_cpus": ["usable_cpus"],
+    "_hooks": ["hookimpl"],
     "_launcher": ["LAUNCHER_API", "Launcher", "Traits"],
     "_maps": ["Amap", "Asmap", "Imap", "Ismap", "Map", "Smap", "Uimap"],
     "_names": ["ProcessPool", "SerialPool", "ThreadPool"],
     "_plan": ["Mixed", "Nested", "Plan"],
+    "_plugins": ["register", "unregister"],
     "_pool": ["Pool"],
     "_result": ["Result"],
     "_seeding": ["rng"],
@@ -67,6 +73,7 @@ __all__ = [
     "Amap",
     "AnypoolError",
     "Asmap",
+    "Backend",
     "Imap",
     "Ismap",
     "Launcher",
@@ -98,15 +105,21 @@ __all__ = [
     "Unserializable",
     "WorkerInfo",
     "WorkerLost",
+    "backends",
     "get_pool",
+    "hookimpl",
     "plan",
+    "register",
     "rng",
+    "unregister",
     "usable_cpus",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # The agent and its workers import parts of this package that need next to nothing of it.
+    if name == "hookspecs":
+        return __import__(f"{__name__}.hookspecs", fromlist=[name])
     module = _PLACE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

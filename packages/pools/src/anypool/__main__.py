@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="anypool", description="One map, from serial to every core of a machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("backends", help="list the launchers, and whether each can run here")
+    commands.add_parser("doctor", help="tell what a bug report needs, and whether something is wrong here")
     plan = commands.add_parser("plan", help="show the plan that holds here, who says so, and its workers")
     plan.add_argument("levels", nargs="*", metavar="LEVEL", help="show this one instead, as get_pool takes it")
     given = parser.parse_args(arguments)
@@ -34,8 +35,14 @@ def _backends(_: argparse.Namespace) -> int:
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("  ".join(" ".join(cell.split()).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from anypool._doctor import doctor
+
+    return doctor()
 
 
 def _plan(given: argparse.Namespace) -> int:
@@ -46,7 +53,7 @@ def _plan(given: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"backends": _backends, "plan": _plan}
+_COMMANDS = {"backends": _backends, "doctor": _doctor, "plan": _plan}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,13 +16,13 @@ from anypool._chunk import Body, Calling, Mode
 from anypool._context import Scope
 from anypool._crew import Event, Failed, Gained, Lost, Needed, Replied
 from anypool._errors import WorkerLost
-from anypool._foreign import Trip, Unmade, begins, final, words
-from anypool._outcomes import unpack_reply
-from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
+from anypool._foreign import Trip, Unmade, begins, encoded, final, words
+from anypool._outcomes import Unopened, unpack_reply
+from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body
 from anypool._serve import prepare, serve
 from anypool._shield import give_back
 from anypool._slot import Cause, Flight
-from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref, encode
+from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref
 
 __all__: list[str] = []
 
@@ -46,7 +46,9 @@ class ExecutorCrew:
     greets = False
     keeps_context = False
     tells_cpus = False
+    on_executor = True
     inline = 0
+    unopened = False
 
     def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
         self._kind = kind
@@ -124,7 +126,7 @@ class ExecutorCrew:
         executor = self._executor
         with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
         watch = getattr(executor, "submit_watched", None) if flight.chunk.careful else None
-        data = b"".join(encode(run_message(slot, flight, with_body, careful=watch is not None)))
+        data = encoded(slot, flight, with_body, careful=watch is not None)
         try:
             future: Future[Any] = watch(prepare, data) if watch is not None else executor.submit(serve, data)
         except (RuntimeError, OSError) as error:  # Broken while nobody looked, shut down by its owner, out of means.
@@ -162,7 +164,7 @@ class ExecutorCrew:
             if messages[0].kind == Kind.NEED:
                 self._deliver([Needed(trip.slot, trip.seq)])
                 return
-            outcomes = [unpack_reply(message, _no_segments) for message in messages]
+            outcomes = [Unopened(each) if self.unopened else unpack_reply(each, _no_segments) for each in messages]
             self._deliver([Replied(trip.slot, trip.seq, each, each is outcomes[-1]) for each in outcomes])
         finally:
             self._told(trip.slot)

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-from anypool._plugins import distribution, extras, found_points, install_line, source
+from anypool._entries import distribution, extras, found_points, not_installed, rivalry, version_of
 from anypool._select import BUILT_IN, find
 
 __all__: list[str] = []
 
-# Seconds that a plugin may take to be imported and asked.
+# Seconds that a plugin may take to be imported and asked, and how many are asked at a time.
 _LIMIT = 30.0
+_AT_A_TIME = 4
+_MARK = "anypool's answer: "
 # Asked in an interpreter of its own: a plugin may initialise a library, start threads, or end its process.
 _ASK = """\
-import json, sys
+import json, os, sys
+_, name, mark, path = sys.argv
+sys.path[:] = json.loads(path)
 from anypool._errors import AnypoolError
 from anypool._plugins import plugins
 try:
-    why = plugins.launcher(sys.argv[1]).missing()
+    why = plugins.launcher(name).missing()
 except AnypoolError as error:
     why = str(error)
-print("\\n" + json.dumps(why))
+except BaseException as error:
+    why = f"missing() of launcher {name!r} fails: {type(error).__name__}: {error}"
+print("\\n" + mark + json.dumps(why), flush=True)
+os._exit(0)
 """
 
 
 class Backend(NamedTuple):
-    """One launcher: `name`, its `distribution` and that one's `version`, and `why` it can't run here, None if it can."""
+    """One launcher: `name`, its `distribution` and that one's `version`, `why` it can't run here, None if it can."""
 
     name: str
     distribution: str
@@ -45,45 +57,64 @@ class Backend(NamedTuple):
 def backends() -> list[Backend]:
     """Every launcher that is installed, and those that an extra would install, in the order of their names.
 
-    Imports no plugin: each is asked in an interpreter of its own, which takes about 0.2 s, and 30 s at most.
+    Imports no plugin: each is asked in an interpreter of its own, which takes 0.2 s or so, and 30 s at most.
     """
     try:
         ours = version("anypool")
     except PackageNotFoundError:
-        ours = "not installed"
+        ours = ""
     found = [Backend(name, "anypool", ours, find(name).missing()) for name in BUILT_IN]
     points = found_points()
-    for point in points:
-        rivals = [other for other in points if other.name == point.name and other is not point]
-        found.append(Backend(point.name, distribution(point), _version(point), _why(point, rivals)))
+    with ThreadPoolExecutor(_AT_A_TIME) as askers:
+        reasons = askers.map(lambda point: _why(point, points), points)
+        found += [
+            Backend(point.name, distribution(point), version_of(point), why)
+            for point, why in zip(points, reasons, strict=True)
+        ]
     known = {backend.name for backend in found}
-    found += [
-        Backend(name, "", "", f"not installed: {install_line(name)}") for name in extras() if name not in known
-    ]
-    return sorted(found)
+    found += [Backend(name, "", "", not_installed(name)) for name in extras() if name not in known]
+    return sorted(found, key=lambda backend: backend[:2])
 
 
-def _version(point: EntryPoint) -> str:
-    return point.dist.version if point.dist is not None else ""
-
-
-def _why(point: EntryPoint, rivals: list[EntryPoint]) -> str | None:
+def _why(point: EntryPoint, points: Iterable[EntryPoint]) -> str | None:
     if point.name in BUILT_IN:
         return f"anypool has a launcher {point.name!r} of its own, which is the one that is used"
-    if rivals:
-        return f"{' and '.join(map(source, rivals))} also gives a launcher {point.name!r}; uninstall one of them"
+    same = [other for other in points if other.name == point.name]
+    return rivalry(same) if len(same) > 1 else _asked(point.name)
+
+
+def _asked(name: str) -> str | None:
+    # Not through pipes: what a plugin starts may keep them open.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = subprocess.Popen(
+            [sys.executable, "-c", _ASK, name, _MARK, json.dumps(sys.path)],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = child.wait(_LIMIT)
+        except subprocess.TimeoutExpired:
+            return f"its plugin did not answer within {_LIMIT:.0f} s"
+        finally:
+            _end(child)
+        for line in _lines(out):
+            if line.startswith(_MARK):
+                why: str | None = json.loads(line.removeprefix(_MARK))
+                return why
+        last = f": {lines[-1]}" if (lines := _lines(err)) else ""
+        return f"its plugin ended the interpreter that asked it, with exit code {code}{last}"
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
     try:
-        asked = subprocess.run(
-            [sys.executable, "-c", _ASK, point.name], capture_output=True, text=True, timeout=_LIMIT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"its plugin did not answer within {_LIMIT:.0f} s"
-    try:
-        why: str | None = json.loads(asked.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        last = asked.stderr.strip().splitlines()[-1:] or [f"exit code {asked.returncode}"]
-        return f"its plugin ended the interpreter that asked it: {last[0]}"
-    return why
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def _lines(file: IO[str]) -> list[str]:
+    file.seek(0)
+    return file.read().strip().splitlines()
 
 
 Backend.__module__ = backends.__module__ = "anypool"

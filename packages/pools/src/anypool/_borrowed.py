@@ -8,7 +8,6 @@ from concurrent.futures import Executor, Future
 from typing import Any, ClassVar, NoReturn
 
 from anypool._cpus import usable_cpus
-from anypool._errors import WorkerLost
 from anypool._launcher import Launcher, Traits
 from anypool._recipe import recipe
 
@@ -50,7 +49,7 @@ class Lent(Executor):
         self._futures.add(future)
         return future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - the standard's
         """Take back what the pool has sent; the rest is its owner's."""
         for future in list(self._futures) if cancel_futures else ():
             future.cancel()
@@ -62,7 +61,9 @@ def borrow(executor: Executor, options: dict[str, Any]) -> Borrowed:
         if name not in ("workers", "tags"):
             raise TypeError(f"a pool over an executor has the options workers and tags, got {name!r}")
     workers = options.get("workers")
-    return Borrowed(workers if workers is not None else _size_of(executor), tags=options.get("tags", ()), executor=executor)
+    return Borrowed(
+        workers if workers is not None else _size_of(executor), tags=options.get("tags", ()), executor=executor
+    )
 
 
 def _size_of(executor: Executor) -> int:

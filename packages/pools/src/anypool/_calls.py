@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
 from anypool._packing import DROPPED_BODY, pack_plain
+from anypool._place import Place
 from anypool._result import Result, begin, settle
 from anypool._sizing import BYTES, Sizer
 from anypool._slot import Slot
+
+if TYPE_CHECKING:
+    from anypool._observing import Observer
 
 __all__: list[str] = []
 
@@ -40,6 +44,8 @@ class Call:
 class Calls:
     """The lane of a pool's `submit`, `pipe` and `apipe`."""
 
+    place: Place | None = None
+
     def __init__(self) -> None:
         self._waiting: deque[Call] = deque()
         self._again: deque[Chunk] = deque()
@@ -48,6 +54,7 @@ class Calls:
         self.done_with: deque[Body] = deque()
         self._charges: dict[tuple[int, bool], int] = {}
         self._numbers = self._out = 0
+        self.observer: Observer | None = None
 
     def add(self, call: Call) -> None:
         """Queue a call; the one method that needs no lock."""
@@ -138,7 +145,15 @@ class Calls:
         for at in range(chunk.first + offset, chunk.first + offset + outcomes.count) if self._charges else ():
             self._charges.pop((at, True), None)
             self._charges.pop((at, False), None)
+        if self.observer is not None:
+            for at in sorted(outcomes.errors):
+                self.observer.failed(0, chunk.first + offset + at)
         settle([call.result for call in calls[start : start + outcomes.count]], outcomes)
+
+    def retried(self, index: int) -> None:
+        """This call had begun, and runs again."""
+        if self.observer is not None:
+            self.observer.retried(0, index)
 
     def give_back(self, chunk: Chunk) -> None:
         """Run these calls again, before those not begun yet; those stopped meanwhile are left out."""

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -25,7 +26,7 @@ from anypool._packing import DROPPED_BODY, Parcel, named_body, pack, pack_argume
 from anypool._shield import give_back
 from anypool._slot import Cause, Flight
 from anypool._watch import Watch
-from anypool._wire import NO_DIGEST, Kind, Message, Ref, control, grant
+from anypool._wire import NO_DIGEST, Kind, Message, control, grant
 
 __all__: list[str] = []
 
@@ -103,16 +104,23 @@ class ProcessCrew(Hearing):
         self._channels[slot] = channel
         self._by_fd[channel.reader] = self._by_fd[channel.writer] = channel
         self._epoll.register(channel.reader, select.EPOLLIN)
-        probe = self._buffers.probe and list(self._buffers.probe)
-        setup = control(Kind.SETUP, slot, greet=True, claims=[self._owner, channel.claims_read], probe=probe)
-        setup.parts = list(self._initializer)
-        self._write(channel, setup)
+        self._write(channel, self._setup(channel))
         delay = _BACK_OFF[min(self._false_starts.get(slot, 0), len(_BACK_OFF) - 1)]
         if delay:
             self._timers.append((monotonic() + delay, lambda: self._spawn(channel)))
         else:
             self._line.spawn(channel)
         return True
+
+    def _setup(self, channel: Channel) -> Message:
+        claims = [self._owner, channel.claims_read]
+        setup = control(Kind.SETUP, channel.slot, greet=True, claims=claims, probe=self._probe)
+        setup.parts = list(self._initializer)
+        return setup
+
+    @property
+    def _probe(self) -> list[int] | None:
+        return list(self._buffers.probe) if self._buffers.probe is not None else None
 
     def _spawn(self, channel: Channel) -> None:
         if self._channels.get(channel.slot) is channel:
@@ -143,24 +151,32 @@ class ProcessCrew(Hearing):
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Write a chunk to its worker's pipe, or queue what does not fit."""
-        channel, body = self._channels.get(slot), flight.chunk.job.body
+        channel = self._channels.get(slot)
         if channel is None:
             raise WorkerLost(f"worker {slot} has ended, and no other could take its place", cause="closed", begun=False)
+        message = self._run_message(channel, slot, flight, with_body)
+        self._return_segments()
+        self._write(channel, message, claim=flight.queued and not with_body)
+
+    def _run_message(self, channel: Channel, slot: int, flight: Flight, with_body: bool) -> Message:
+        body = flight.chunk.job.body
         self._introduce(channel)
-        again = with_body
         with_body = with_body or body.digest == NO_DIGEST or body.digest not in channel.known
         channel.known.add(body.digest)
         message = run_message(slot, flight, with_body, flight.chunk.careful)
         if not channel.segments:
             message.parts = self._buffers.fetched(message.parts)
-        for ref in self._buffers.given_back():
-            self._give_back(ref)
-        self._write(channel, message, claim=flight.queued and not again)
+        return message
 
-    def _give_back(self, ref: Ref) -> None:
+    def _return_segments(self) -> None:
+        for ref in self._buffers.given_back():
+            self.give_back(ref.pid, [ref.offset])
+
+    def give_back(self, pid: int, offsets: list[int]) -> None:
+        """Tell a worker that nobody uses these slots of its arena any more."""
         for channel in self._channels.values():
-            if channel.pid == ref.pid:
-                self._write(channel, grant([ref.offset]))
+            if channel.pid == pid:
+                self._write(channel, grant(offsets))
 
     def recall(self, slot: int) -> list[int]:
         """Take claims out of the pipe before the worker does; a chunk whose claim is gone is skipped there."""
@@ -198,6 +214,14 @@ class ProcessCrew(Hearing):
         if self._wake >= 0:
             _linux.set_event(self._wake)
 
+    def fileno(self) -> int:
+        """Readable when `poll` has something to do."""
+        return self._epoll.fileno()
+
+    def due(self) -> float:
+        """Seconds until the next timer."""
+        return 0.0 if self._late else min((at for at, _ in list(self._timers)), default=inf) - monotonic()
+
     def poll(self, timeout: float) -> list[Event]:
         """Read what has come from workers and agent, and write what now fits."""
         self._polling = True
@@ -230,6 +254,13 @@ class ProcessCrew(Hearing):
             events.append(self._late.popleft())
         self._line.show()
         return events
+
+    def also(self, fd: int, mask: int) -> None:
+        """Have `poll` return, too, when a descriptor that is not of this crew is ready; with no mask, no more."""
+        if mask:
+            self._epoll.register(fd, mask)
+        else:
+            self._epoll.unregister(fd)
 
     def _run_timers(self) -> float:
         """Do what is due; the seconds until more is, none if that made events."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple, Protocol
 
     from anypool._context import Scope
+    from anypool._place import Place
     from anypool._seeding import Seeding
 
     class Calling(NamedTuple):
@@ -243,7 +244,12 @@ class Packed:
 
 
 class Lane(Protocol):
-    """A source of chunks that the desk serves in turn; called with the engine's lock held, so never runs user code."""
+    """A source of chunks that the desk serves in turn; called with the engine's lock held, so never runs user code.
+
+    `place`: the only workers that its chunks go to; None for all.
+    """
+
+    place: Place | None
 
     def take(self, workers: int) -> Chunk | None:
         """The next chunk that may be sent now."""
@@ -253,6 +259,9 @@ class Lane(Protocol):
 
     def give_back(self, chunk: Chunk) -> None:
         """These items were not begun, or may begin again."""
+
+    def retried(self, index: int) -> None:
+        """This item had begun, and runs again; told for observers only."""
 
     def charge(self, index: int, own: bool = True) -> int:
         """Count one more begun-and-lost attempt of an item; return how many that makes of those.

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from anypool._launcher import Launcher
 
     class Scope(NamedTuple):
-        """`levels`: what `get_pool()` opens next, none is serial; `cpus`: how many are left, None for all usable ones.
+        """`levels`: what `get_pool()` opens next, none is serial; `cpus`: how many are left.
 
+        None for what the worker was started with, or all usable ones.
         `source` says who spoke, for people to read.
         """
 
@@ -39,7 +40,10 @@ _process: Scope | None = None
 
 def scope() -> Scope | None:
     """What holds here; None outside of tasks and plans."""
-    return _here.get() or _process
+    here = _here.get()
+    if here is None or here.cpus is not None or _process is None:
+        return here or _process
+    return here._replace(cpus=_process.cpus)
 
 
 def hold(scope: Scope | None) -> None:
@@ -71,3 +75,8 @@ def become_worker(cpus: float | None) -> None:
     """From now on this process is a worker, with so many CPUs for what its tasks open."""
     global _process
     _process = Scope((), cpus, "task")
+
+
+def is_worker() -> bool:
+    """Whether this process is a worker."""
+    return _process is not None

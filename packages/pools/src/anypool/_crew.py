@@ -42,6 +42,13 @@ class Needed(NamedTuple):
     seq: int
 
 
+class Recalled(NamedTuple):
+    """A chunk was taken back after `recall`, by a crew that can't tell at once; its worker had not begun it."""
+
+    slot: int
+    seq: int
+
+
 class Lost(NamedTuple):
     """The slot's worker is gone; the crew waits for `renew`."""
 
@@ -61,7 +68,14 @@ class Failed(NamedTuple):
     error: BaseException
 
 
-Event = Replied | Ready | Begun | Needed | Lost | Gained | Failed
+class Narrowed(NamedTuple):
+    """Only slots with one of these sets of tags are left, for good; `error` is for maps that wait for others."""
+
+    left: tuple[frozenset[str], ...]
+    error: BaseException
+
+
+Event = Replied | Ready | Begun | Needed | Recalled | Lost | Gained | Failed | Narrowed
 
 
 class WorkerInfo(NamedTuple):
@@ -110,6 +124,9 @@ class Crew(Protocol):
     careful chunks. One that `greets` delivers `Ready` for each worker. One that `keeps_context` runs each chunk in a
     copy of the caller's context variables. One that `tells_cpus` has workers that know from their start how many are
     theirs. `scope` is what holds in its tasks and goes along with what is called, set by the pool.
+
+    A polled crew may be waited for together with others, see `Waitable`. One whose slots differ has a method
+    `terms(slot)`, which returns their `Terms`. One over standard executors says so by `on_executor = True`.
     """
 
     polled: bool
@@ -142,7 +159,10 @@ class Crew(Protocol):
         """Give a chunk to a slot."""
 
     def recall(self, slot: int) -> list[int]:
-        """Take back chunks that were sent to a slot and that its worker has not begun; return their numbers."""
+        """Take back chunks that were sent to a slot and that its worker has not begun.
+
+        Returns their numbers, as far as that can be told at once; `Recalled` follows for the others.
+        """
 
     def poll(self, timeout: float) -> list[Event]:
         """Wait for events up to so many seconds; called by one thread at a time."""
@@ -179,3 +199,13 @@ class Crew(Protocol):
 
     def desert(self) -> None:
         """Have them end without waiting for that, for finalizers."""
+
+
+class Waitable(Protocol):
+    """A polled crew as a group of a mix."""
+
+    def fileno(self) -> int:
+        """What is readable when `poll` has something to do."""
+
+    def due(self) -> float:
+        """Seconds until `poll` has to be called even if nothing is readable."""

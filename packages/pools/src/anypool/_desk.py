@@ -6,11 +6,16 @@ A state machine without I/O or clock: the engine tells it what happened and when
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from anypool._chunk import Chunk, Lane, Outcomes
 from anypool._losses import early_loss, free_loss, own_death, timed_out
-from anypool._slot import Cause, Flight, Slot
+from anypool._place import Place
+from anypool._slot import Cause, Flight, Slot, Terms
+
+if TYPE_CHECKING:
+    from anypool._observing import Observer
 
 __all__: list[str] = []
 
@@ -25,12 +30,13 @@ _BIG_BYTES = 4 << 20
 _SHORT_SECONDS = 0.001
 # A map that ended early leaves its running chunks this long before their worker is replaced, if its slot is needed.
 GRACE = 1.0
+_ANY = Terms()
 
 
 class Desk:
     """Slots on one side, lanes of ready chunks on the other."""
 
-    def __init__(self, quota: int | None = None, reports_items: bool = True, greets: bool = False) -> None:
+    def __init__(self, terms: Terms = _ANY, terms_of: Callable[[int], Terms] | None = None) -> None:
         self.slots: dict[int, Slot] = {}
         self.depth = DEPTH
         # Chunks that slots have and that have not come back; counted, for every submit asks.
@@ -39,20 +45,28 @@ class Desk:
         self.tasks, self.busy = 0, 0.0
         self._lanes: deque[Lane] = deque()
         self._seq = 0
-        self._quota = quota
-        self._reports_items = reports_items
-        self._greets = greets
-        self._shrinking = False
+        # What holds for all slots, or who tells it for each.
+        self._terms, self._terms_of = terms, terms_of
+        self._quotas = self._shrinking = False
+        # Which tags are left for good, once a group is gone, and what a map for others ends with.
+        self._left: tuple[Collection[frozenset[str]], BaseException] | None = None
         # Where a suspect waits for the pool to be empty.
         self._suspected: Lane | None = None
+        self.observer: Observer | None = None
 
     def add_slot(self, number: int, guest: bool = False) -> None:
         """A slot takes work from now on; a `guest` is a worker only while it waits."""
-        self.slots[number] = Slot(number, self._quota, ready=not self._greets, guest=guest)
+        terms = self._terms if self._terms_of is None else self._terms_of(number)
+        self._quotas = self._quotas or terms.quota is not None
+        self.slots[number] = Slot(number, terms, guest)
+        if self.observer is not None and not terms.greets and not guest:
+            self.observer.started(number)
 
     def expecting(self) -> bool:
-        """Whether something is to be heard from a worker: an outcome, or the end that it was given."""
-        return self.in_flight > 0 or any([slot.verdict is not None for slot in list(self.slots.values())])  # noqa: C419
+        """Whether something is to be heard: an outcome, the end that a worker was given, or that there is a worker."""
+        if self.in_flight > 0 or any([slot.verdict is not None for slot in list(self.slots.values())]):  # noqa: C419
+            return True
+        return not self.slots and self.queued
 
     def add_lane(self, lane: Lane) -> None:
         """Serve this lane from now on, in turn with the others."""
@@ -76,13 +90,33 @@ class Desk:
                 return True
         return False
 
-    def room(self) -> int:
-        """How many more chunks could be sent right now."""
-        return sum(self._room(slot) for slot in list(self.slots.values()))
+    def room(self, place: Place | None = None) -> int:
+        """How many more chunks could be sent right now, to the workers at a place."""
+        slots = list(self.slots.values()) if place is None else self._at(place)
+        return sum(self._room(slot) for slot in slots)
+
+    def workers(self, place: Place | None) -> int:
+        """How many workers there are at a place; at least 1, for more may come."""
+        return max(1, len(self.slots if place is None else self._at(place)))
+
+    def _at(self, place: Place) -> list[Slot]:
+        return [slot for slot in list(self.slots.values()) if place.takes(slot.terms.tags)]
+
+    def narrow(self, left: Collection[frozenset[str]], error: BaseException) -> list[Lane]:
+        """Only workers with these tags are left, and there will be no others; return the lanes that wait for such."""
+        self._left = left, error
+        return [lane for lane in self._lanes if self.unserved(lane) is not None]
+
+    def unserved(self, lane: Lane) -> BaseException | None:
+        """Why no worker will ever take what this lane has, if that is so."""
+        if lane.place is None or self._left is None:
+            return None
+        left, error = self._left
+        return None if any(map(lane.place.takes, left)) else error
 
     def _room(self, slot: Slot) -> int:
         flights = list(slot.flights)
-        if slot.closing or slot.slow or slot.verdict is not None or self._in_quarantine():
+        if slot.closing or slot.slow or slot.verdict is not None or self._in_quarantine(slot):
             return 0
         if not flights:
             return 1 if slot.quota is None or slot.quota > 0 else 0
@@ -93,13 +127,17 @@ class Desk:
             return 0
         return self.depth - len(flights)
 
-    def _in_quarantine(self) -> bool:
+    def _in_quarantine(self, slot: Slot) -> bool:
         """Whether a suspect runs alone or waits for that, since of several nobody could say which one broke it all."""
-        if self._reports_items:
+        if slot.terms.reports_items:
             return False
-        if self._suspected is not None and self.in_flight:
-            return True
-        return any(flight.chunk.losses for slot in list(self.slots.values()) for flight in list(slot.flights))
+        flights = self._flights_beside(slot)
+        return bool(flights) and (self._suspected is not None or any(flight.chunk.losses for flight in flights))
+
+    def _flights_beside(self, slot: Slot) -> list[Flight]:
+        """What the workers of the same launcher have."""
+        mates = [mate for mate in list(self.slots.values()) if mate.terms is slot.terms]
+        return [flight for mate in mates for flight in list(mate.flights)]
 
     def assign(self, now: float) -> list[tuple[Slot, Flight]]:
         """Give ready chunks to the slots that have least to do; return what is to be sent."""
@@ -110,7 +148,8 @@ class Desk:
                     continue
                 chunk = self._next(slot)
                 if chunk is None:
-                    return sends
+                    # Another slot may be one that a chunk waits for.
+                    continue
                 self._seq += 1
                 flight = Flight(chunk, self._seq, now)
                 if slot.flights:
@@ -134,13 +173,17 @@ class Desk:
         for _ in range(len(self._lanes)):
             lane = self._lanes[0]
             self._lanes.rotate(-1)
-            chunk = lane.take(len(self.slots))
+            if lane.place is not None and not lane.place.takes(slot.terms.tags):
+                if lane is suspected:
+                    self._suspected = lane
+                continue
+            chunk = lane.take(self.workers(lane.place))
             if chunk is None:
                 continue
             if lane is suspected and not chunk.losses:
                 # Given back after the suspect, so it comes first.
                 self._suspected = lane
-            if not self._reports_items and chunk.losses and self.in_flight:
+            if not slot.terms.reports_items and chunk.losses and self._flights_beside(slot):
                 self._suspected = lane
                 lane.give_back(chunk)
                 return None
@@ -158,6 +201,8 @@ class Desk:
         """The slot's worker has started."""
         if number in self.slots:
             self.slots[number].ready = True
+            if self.observer is not None:
+                self.observer.started(number)
 
     def begun(self, number: int, seq: int, now: float) -> None:
         """The slot has started on the first item of a careful chunk."""
@@ -183,7 +228,10 @@ class Desk:
             self.in_flight -= 1
             slot.since, slot.slow = now, False
         if outcomes.count:
-            chunk.lane.settle(chunk, offset, outcomes)
+            if self.observer is None:
+                chunk.lane.settle(chunk, offset, outcomes)
+            else:
+                self.observer.settle(number, chunk, offset, outcomes)
         if last and flight.progress < chunk.count:
             rest = chunk.part(flight.progress, chunk.count - flight.progress)
             if slot.quota is not None:
@@ -211,9 +259,9 @@ class Desk:
 
     def used_up(self) -> list[Slot]:
         """Slots whose worker has done as many tasks as one may, and is idle."""
-        if self._quota is None:
+        if not self._quotas:
             return []
-        return [slot for slot in list(self.slots.values()) if not slot.quota and not slot.flights]
+        return [slot for slot in list(self.slots.values()) if slot.quota == 0 and not slot.flights]
 
     def shrink(self, active: int) -> None:
         """Let all slots but so many end when they are idle."""
@@ -233,7 +281,9 @@ class Desk:
     def renewed(self, number: int) -> None:
         """A new worker fills the slot."""
         slot = self.slots[number]
-        slot.ready, slot.quota, slot.verdict = not self._greets, self._quota, None
+        slot.ready, slot.quota, slot.verdict = not slot.terms.greets, slot.terms.quota, None
+        if self.observer is not None and not slot.terms.greets and not slot.guest:
+            self.observer.started(number)
 
     def lost(self, number: int, cause: Cause) -> bool:
         """The slot's worker is gone; decide what becomes of its chunks.
@@ -241,13 +291,16 @@ class Desk:
         Returns whether that was the worker's own failure, before it was ready for any.
         """
         slot = self.slots[number]
+        if self.observer is not None and not slot.closing and not slot.guest:
+            self.observer.lost(number, cause, slot.verdict)
         false_start = cause.own and not slot.ready and slot.verdict is None
         flights, slot.flights, slot.slow = list(slot.flights), deque(), False
         self.in_flight -= len(flights)
         verdict, slot.verdict = slot.verdict, None
+        reports_items = slot.terms.reports_items
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
-            unbegun = flight.begun is None and (flight.chunk.careful or not self._reports_items)
+            unbegun = flight.begun is None and (flight.chunk.careful or not reports_items)
             if at > 0 or not slot.ready:
                 rest.lane.give_back(rest)
             elif unbegun:
@@ -256,9 +309,9 @@ class Desk:
                 # Else the late item was done after all, before its worker ended.
                 timed_out(rest, judged=slot.judged == (flight.seq, flight.progress))
             elif verdict is not None or not cause.own:
-                free_loss(rest, cause, self._reports_items)
+                free_loss(rest, cause, reports_items)
             else:
-                own_death(rest, cause, self._reports_items)
+                own_death(rest, cause, reports_items)
         return false_start
 
     def abandon(self, number: int, verdict: str) -> bool:

@@ -30,6 +30,8 @@ __all__: list[str] = []
 
 # No wait of ours is longer than this without looking whether the world is still as it was.
 _LONGEST_WAIT = 1.0
+# How often a guest looks for itself, though others should.
+_GUESTS_WAIT = 0.05
 
 
 # Somebody who looks only so many seconds later does not have to be woken.
@@ -112,6 +114,10 @@ class Driver(ABC):
         """Apply what happened, and send what there is room for; the lock is held."""
 
     @abstractmethod
+    def watch(self) -> None:
+        """Have the helper look after what nobody waits for."""
+
+    @abstractmethod
     def drain(self) -> None:
         """Wait until everything started asynchronously is done."""
 
@@ -145,7 +151,8 @@ class Driver(ABC):
         if (gate := current()) is None:
             return self._drive(done, deadline)
         with gate:
-            return self._drive(done, deadline)
+            guest = self.crew.lend()
+            return self._drive(done, deadline) if guest is None else self._drive_as(guest, done, deadline)
 
     def check_here(self) -> None:
         """Raise `PoolClosed` in a process forked from the one whose pool this is."""
@@ -159,8 +166,6 @@ class Driver(ABC):
         self.forked = self.over = not self.crew.runs_here
 
     def _drive(self, done: Callable[[], bool], deadline: float | None) -> bool:
-        if not self.crew.polled and (guest := self.crew.lend()) is not None:
-            return self._drive_as(guest, done, deadline)
         while not done():
             if deadline is not None and monotonic() >= deadline:
                 return False
@@ -254,7 +259,13 @@ class Driver(ABC):
             while not done():
                 if deadline is not None and monotonic() >= deadline:
                     return False
-                guest.work(self._patience(deadline))
+                patience = self._patience(deadline)
+                if self.crew.polled:
+                    # This thread is to take chunks; the helper polls, or this one now and then if that is held up.
+                    self.watch()
+                    self.glance()
+                    patience = min(patience, _GUESTS_WAIT)
+                guest.work(patience)
                 with self.section:
                     self._after(())
             return True
@@ -271,8 +282,11 @@ class Driver(ABC):
         if not self._waiters:
             return
         with self.section:
-            if self._waiters and not self._token.locked():
-                self._waiters.pop(0).ticket.release()
+            # A guest takes chunks, not the token.
+            first = next((entry for entry in self._waiters if entry.until < _NEVER), None)
+            if first is not None and not self._token.locked():
+                self._waiters.remove(first)
+                first.ticket.release()
 
     def look_after(self, patience: float, wanted: Callable[[], bool]) -> bool:
         """The helper's turn: drive while nobody else does, until a caller asks; true if there is work in flight."""

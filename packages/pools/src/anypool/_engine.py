@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections import deque
 from collections.abc import Iterable
@@ -11,35 +10,48 @@ from time import monotonic
 from typing import Any
 
 from anypool._calls import Call, Calls
-from anypool._chunk import Packed, failed
-from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Needed, Ready, Replied, WorkerInfo
+from anypool._chunk import Lane, Packed, failed
+from anypool._crew import (
+    Begun,
+    Crew,
+    Event,
+    Failed,
+    Gained,
+    Lost,
+    Narrowed,
+    Needed,
+    Ready,
+    Recalled,
+    Replied,
+    WorkerInfo,
+)  # fmt: skip
 from anypool._desk import DEPTH, GRACE, Desk
-from anypool._driver import Driver, guarded
+from anypool._driver import guarded
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
+from anypool._renewing import Renewing
 from anypool._result import Result, announce, revoke, settle
 from anypool._sizing import Paces
-from anypool._slot import Cause, Flight
+from anypool._slot import Flight, Terms
 from anypool._stream import Cut, Stream
 from anypool._strike import let_through
 
 __all__: list[str] = []
 
-# Workers of one slot that may end one after the other before they have finished anything.
-_MOST_FALSE_STARTS = 5
 
-
-class Engine(Driver):
+class Engine(Renewing):
     """One pool's desk, crew and lanes, from start to close."""
 
-    def __init__(self, crew: Crew, quota: int | None = None) -> None:
-        super().__init__(crew, Desk(quota, crew.reports_items, crew.greets))
+    def __init__(self, crew: Crew, quota: int | None = None, tags: Iterable[str] = ()) -> None:
+        terms = Terms(quota, crew.reports_items, crew.greets, frozenset(tags))
+        super().__init__(crew, Desk(terms, getattr(crew, "terms", None)))
+        # The tags of its workers, whether they are there or not.
+        self.kinds: tuple[frozenset[str], ...] = getattr(crew, "kinds", (terms.tags,))
         self.calls = Calls()
         self.desk.add_lane(self.calls)
         self.watched = False
         self._gathering: dict[Stream, Result[list[object]]] = {}
-        self._false_starts: dict[int, int] = {}
         self.forgotten: deque[Stream] = deque()
         self.paces = Paces()
         self.closed = False
@@ -64,8 +76,10 @@ class Engine(Driver):
         """Serve a map from now on."""
         with self.section:
             self.desk.add_lane(stream)
-            if self.broken is not None:
-                stream.fail(self.broken)
+            if self.desk.observer is not None:
+                self.desk.observer.opened(stream)
+            if (error := self.broken or self.desk.unserved(stream)) is not None:
+                stream.fail(error)
 
     @guarded
     def put(self, stream: Stream, cut: Cut) -> None:
@@ -79,13 +93,12 @@ class Engine(Driver):
         """Items to read for the next chunk, by the thread that owns the input; 0 for none now."""
         with self.section:
             # A task that maps over its own pool will take some itself, as a guest, once it drives.
-            own = DEPTH if not self.crew.polled and current() is not None else 0
-            # There may be no worker at the moment, or none any more.
-            return stream.wanted(self.desk.room() + own, max(1, len(self.desk.slots)), waiting)
+            own = DEPTH if current() is not None else 0
+            return stream.wanted(self.desk.room(stream.place) + own, self.desk.workers(stream.place), waiting)
 
     def hungry(self, stream: Stream) -> bool:
         """Whether something would be read, as far as that can be told at any time."""
-        return stream.wanted(self.desk.room(), max(1, len(self.desk.slots)), True) > 0
+        return stream.wanted(self.desk.room(stream.place), self.desk.workers(stream.place), True) > 0
 
     def submit(self, call: Call) -> None:
         """Queue a call, and send it if there is room; if this interrupts a change of state, the helper sends it."""
@@ -136,6 +149,8 @@ class Engine(Driver):
         stream.cancel()
         self.paces.learn(stream.job.body.key, stream.sizer)
         self.desk.remove_lane(stream)
+        if self.desk.observer is not None:
+            self.desk.observer.finished(stream)
         self.crew.release(stream.job.body)
 
     @guarded
@@ -222,51 +237,16 @@ class Engine(Driver):
                 flight = self.desk.needs(slot, seq)
                 if flight is not None:
                     self._send(slot, flight, with_body=True)
+            case Recalled(slot, seq):
+                self.desk.recalled(slot, seq)
             case Lost(slot, cause):
                 self._lost(slot, cause)
             case Gained(slot):
                 self.desk.add_slot(slot)
             case Failed(error):
                 self._break(error)
-
-    def _lost(self, number: int, cause: Cause) -> None:
-        slot = self.desk.slots.get(number)
-        if slot is None:
-            self.crew.stop(number)
-            return
-        false_start = self.desk.lost(number, cause)
-        if slot.closing:
-            del self.desk.slots[number]
-            self.crew.stop(number)
-            return
-        self._false_starts[number] = self._false_starts.get(number, 0) + 1 if false_start else 0
-        if self._false_starts[number] >= _MOST_FALSE_STARTS:
-            self._give_up(number, f"{cause.text}\n{cause.stderr}", None)
-            return
-        self._renew(number)
-
-    def _renew(self, number: int) -> None:
-        try:
-            renewed = self.crew.renew(number)
-        except Exception as error:  # noqa: BLE001 - no descriptors, no processes, no memory
-            let_through(error)
-            self._give_up(number, f"{type(error).__name__}: {error}", error)
-            return
-        if renewed:
-            self.desk.renewed(number)
-        else:
-            del self.desk.slots[number]
-
-    def _give_up(self, number: int, text: str, error: BaseException | None) -> None:
-        """Go on with a worker less, or with none not at all."""
-        del self.desk.slots[number]
-        self.crew.stop(number)
-        if self.desk.slots:
-            logging.getLogger("anypool").warning("a worker is lost for good, none could be started: %s", text)
-            return
-        lost = WorkerLost(f"no worker could be started: {text}", cause=text.partition("\n")[0])
-        lost.__cause__ = error
-        self._break(lost)
+            case Narrowed(left, error):
+                self._fail(self.desk.narrow(left, error), error)
 
     def _break(self, error: BaseException) -> None:
         self.broken = error
@@ -274,7 +254,11 @@ class Engine(Driver):
         # Their workers may never say anything again.
         for result in self.calls.flying(self.desk.slots.values()):
             settle([result], failed(error))
-        for lane in list(self.desk.lanes):
+        self._fail(list(self.desk.lanes), error)
+
+    @staticmethod
+    def _fail(lanes: Iterable[Lane], error: BaseException) -> None:
+        for lane in lanes:
             if isinstance(lane, Stream) and not lane.finished:
                 lane.fail(error)
 
@@ -380,6 +364,8 @@ class Engine(Driver):
             self.desk.slots.clear()
             self.desk.in_flight = 0
             self._notify()
+            if self.desk.observer is not None:
+                self.desk.observer.leave()
         if self._finalizer is not None:
             self._finalizer.detach()
         with self._no_driver():

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any, NamedTuple
 
+from anypool._buffers import Buffers
 from anypool._crew import Begun, Event
+from anypool._packing import run_message
 from anypool._slot import Flight
+from anypool._wire import Ref, encode
 
 __all__: list[str] = []
 
@@ -30,6 +33,13 @@ class Unmade(Executor):
 
     def submit(self, _fn: Callable[..., Any], /, *_args: Any, **_kwargs: Any) -> Future[Any]:
         raise BrokenExecutor(f"no executor could be made: {words(self._why)}") from self._why
+
+
+def encoded(slot: int, flight: Flight, with_body: bool, careful: bool) -> bytes:
+    """A chunk as one message; what was placed in segments, for other groups of a mix, is read from there."""
+    message = run_message(slot, flight, with_body, careful)
+    message.parts = [Buffers.read(part) if type(part) is Ref else part for part in message.parts]
+    return b"".join(encode(message))
 
 
 def final(trip: Trip, judged: int) -> bool:

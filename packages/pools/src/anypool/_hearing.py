@@ -17,7 +17,7 @@ from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._line import Line, Setting, cause_of
 from anypool._linux import readable
-from anypool._outcomes import unpack_reply
+from anypool._outcomes import Unopened, unpack_reply
 from anypool._segments import SegmentLost
 from anypool._slot import Cause
 from anypool._strike import let_through
@@ -35,7 +35,13 @@ _LINGER = 1.0
 
 
 class Hearing(ABC):
-    """The listening half of a process crew."""
+    """The listening half of a process crew.
+
+    A hub has replies left `unopened`, and passes references to segments on to workers, who open them: `takes_refs`.
+    """
+
+    takes_refs = True
+    unopened = False
 
     def __init__(self, setting: Setting) -> None:
         self._channels: dict[int, Channel] = {}
@@ -97,12 +103,8 @@ class Hearing(ABC):
             channel.answered = True
             if message.flags & PARTIAL and not message.count:
                 return Begun(slot, message.seq)
-            return Replied(
-                slot,
-                message.seq,
-                unpack_reply(message, self._buffers.fetcher(message)),
-                not message.flags & PARTIAL,
-            )
+            found = Unopened(message) if self.unopened else unpack_reply(message, self._buffers.fetcher(message))
+            return Replied(slot, message.seq, found, not message.flags & PARTIAL)
         if message.kind == Kind.NEED:
             channel.segments = channel.segments and not message.flags & INLINE
             return Needed(slot, message.seq)

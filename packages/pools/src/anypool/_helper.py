@@ -70,15 +70,17 @@ class Helper:
         self.start()
         self._wake.set()
 
-    def finish_callbacks(self) -> None:
-        """Wait until the callbacks that were given so far have returned, unless this is one of them."""
+    def finish_callbacks(self, seconds: float = float("inf")) -> None:
+        """Wait up to so many seconds until the callbacks that were given so far have returned, unless this is one."""
         thread = self._thread
         if thread is None or thread is threading.current_thread() or not (self._callbacks or self._calling):
             return
         done = threading.Event()
         self.call(done.set)
-        while not done.wait(_LOOK_SECONDS) and thread.is_alive():
-            pass
+        limit = time.monotonic() + seconds
+        while not done.wait(min(_LOOK_SECONDS, max(0.0, limit - time.monotonic()))) and thread.is_alive():
+            if time.monotonic() >= limit:
+                return
 
     def _work(self) -> None:
         idle = 0

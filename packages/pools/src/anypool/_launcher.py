@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from anypool._context import scope
 from anypool._crew import Crew
+from anypool._errors import LauncherUnavailable
 from anypool._options import names_of, whole
 from anypool._recipe import field_names, recipe
 
@@ -21,7 +22,7 @@ LAUNCHER_API = 1
 
 
 class Traits(NamedTuple):
-    """What is so where a launcher's tasks run. What is left out takes the cautious value; the kit tests what is claimed.
+    """What is so where a launcher's tasks run: claims that the kit tests. What is left out takes the cautious value.
 
     `crosses`: whether tasks get their arguments as `"bytes"` or by `"references"`, as threads do. `reruns`: the engine
     may run a task again by itself. `isolates`: the end of one worker leaves the others alone. `secure`: what crosses a
@@ -36,12 +37,11 @@ class Traits(NamedTuple):
 
 def cpus() -> float:
     """CPUs for a pool that is opened here: a task's share, else all that this process may use."""
-    here = scope()
-    if here is not None and here.cpus is not None:
-        return here.cpus
     from anypool._cpus import usable_cpus
 
-    return usable_cpus()
+    here, usable = scope(), usable_cpus()
+    # What a task may use can have become less than its share, by a mask or a quota of its own.
+    return usable if here is None or here.cpus is None else min(here.cpus, usable)
 
 
 @recipe
@@ -49,8 +49,8 @@ class Launcher:
     """What to start, as a picklable recipe: frozen, without live resources. Subclasses have a `name` and `launch()`.
 
     `workers`: how many, at least 1 (`ValueError`); None for what is left of the budget where the pool is opened.
-    `oversubscribe`: more than three times as many workers as CPUs are meant. `tags`: by which maps ask for these workers
-    among others, see `needs=`.
+    `oversubscribe`: more than three times as many workers as CPUs are meant. `tags`: by which maps ask for these
+    workers among others, see `needs=`.
 
     A class says in `api` which contract it was written for (`anypool.LAUNCHER_API`), and in `traits` what is so.
     `argument` is the field that text after a colon fills (`process:4`); a field that is a tuple takes several.
@@ -63,6 +63,7 @@ class Launcher:
     argument: ClassVar[str] = "workers"
     on_this_machine: ClassVar[bool] = False
     starts_workers: ClassVar[bool] = True
+    resizes: ClassVar[bool] = True
 
     workers: int | None = None
     oversubscribe: bool = False
@@ -78,6 +79,11 @@ class Launcher:
     def size(self) -> int:
         """How many workers it will be, resolved now."""
         return self.workers if self.workers is not None else max(1, int(cpus()))
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        """The tags of its workers, its parts' included."""
+        return frozenset(self.tags)
 
     def launch(self) -> Executor | Crew:
         """Start the workers: a standard `Executor`, or a crew. Each call starts others.
@@ -112,6 +118,13 @@ class Launcher:
         from anypool._wording import written
 
         return written(self)
+
+
+def launched_here(launcher: Launcher) -> Executor | Crew:
+    """Start a launcher's workers; where it can't run, `LauncherUnavailable` in the words of `anypool backends`."""
+    if (why := launcher.missing()) is not None:
+        raise LauncherUnavailable(why)
+    return launcher.launch()
 
 
 @recipe

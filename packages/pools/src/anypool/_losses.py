@@ -49,6 +49,7 @@ def free_loss(rest: Chunk, cause: Cause, reports_items: bool) -> None:
         return
     losses = rest.lane.charge(rest.first, own=False)
     if rest.lane.ended or (losses <= _FREE_LOSSES and rest.job.lost_retries > 0):
+        rest.lane.retried(rest.first)
         rest.lane.give_back(rest)
     else:
         _settle_first(rest, failed(_worker_lost(rest, 0, cause)))
@@ -63,6 +64,7 @@ def own_death(rest: Chunk, cause: Cause, reports_items: bool) -> None:
         tried = f" ({deaths} attempts)" if deaths > 1 else ""
         _settle_first(rest, failed(_worker_lost(rest, 0, cause, tried)))
         return
+    rest.lane.retried(rest.first)
     again = rest.part(0, 1)
     again.careful = True
     rest.lane.give_back(again)

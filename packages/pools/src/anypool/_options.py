@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 from typing import Any, Literal, TypedDict
 
 from anypool._errors import TaskTimeout
+from anypool._place import Place
 
 __all__: list[str] = []
 
@@ -23,7 +24,8 @@ class _CommonOptions(TypedDict, total=False):
     consumer. `strict`: iterables of different length are a `ValueError`. `progress`: a bar on stderr. `seed`: a whole
     number that gives each item random streams of its own, the same whatever the launcher, the order and the chunks:
     `anypool.rng()`; in worker processes, and on a serial pool in the main thread without `timeout`, also `random` and
-    `numpy.random`. Costs about 25 us an item, 130 once numpy is imported.
+    `numpy.random`. Costs about 25 us an item, 130 once numpy is imported. `needs`, `tags`: only workers that have all,
+    and one, of these tags.
     """
 
     chunksize: int | None
@@ -35,6 +37,8 @@ class _CommonOptions(TypedDict, total=False):
     strict: bool
     progress: bool
     seed: int | None
+    needs: str | Collection[str]
+    tags: str | Collection[str]
 
 
 class MapOptions(_CommonOptions, total=False):
@@ -93,6 +97,7 @@ class Options:
             self.retry_on = (Exception,)
         self.error_retries = (1 if retries is None else retries) if self.retry_on else 0
         self.lost_retries = 2 if retries is None else retries
+        self.place = _place(given) if "needs" in given or "tags" in given else None
 
 
 _NOW = frozenset(MapOptions.__annotations__)
@@ -127,9 +132,17 @@ def whole(name: str, value: object, least: int | None, where: str = "") -> int:
 def names_of(name: str, value: object) -> tuple[str, ...]:
     """One name or several as a tuple; `TypeError` for anything else."""
     names = (value,) if isinstance(value, str) else value
-    if not isinstance(names, (tuple, list, set, frozenset)) or not all(isinstance(each, str) and each for each in names):
+    if not isinstance(names, (tuple, list, set, frozenset)) or not all(
+        isinstance(each, str) and each for each in names
+    ):
         raise TypeError(f"{name} is a name or a tuple of names, got {value!r}")
     return tuple(names)
+
+
+def _place(given: dict[str, Any]) -> Place | None:
+    asked = (names_of(name, () if (value := given.get(name)) is None else value) for name in ("needs", "tags"))
+    place = Place(*map(frozenset, asked))
+    return place if any(place) else None
 
 
 def _chunksize(method: str, value: object, lazy: bool) -> int | None:

@@ -15,16 +15,38 @@ from anypool_serialize import loads
 __all__: list[str] = []
 
 
+class Unopened:
+    """A reply that a hub passes on as it came; what it says is for who is at the end of its way."""
+
+    __slots__ = ("errors", "message", "seconds")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.seconds, self.errors, _ = _measures(message)
+
+    @property
+    def count(self) -> int:
+        """How many items these are."""
+        return self.message.count
+
+    @property
+    def size(self) -> int:
+        """Not known here."""
+        return 0
+
+    def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
+        """Never asked for."""
+        raise TypeError("a reply on its way through a hub is not opened there")
+
+
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     """A REPLY as outcomes; its values are unpickled only when asked for."""
-    seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
-    table = message.meta[REPLY.size : REPLY.size + errors * ERROR.size]
-    retryable = {at: bool(again) for at, again in ERROR.iter_unpack(table)} if errors else {}
+    seconds, retryable, mixed = _measures(message)
     parts, count = message.parts, message.count
 
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
         try:
-            values, found = _unpack_outcomes(open_parts(parts, fetch), bool(mixed))
+            values, found = _unpack_outcomes(open_parts(parts, fetch), mixed)
         except RAISED as error:
             # Nothing can be saved.
             let_through(error)
@@ -35,6 +57,13 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     for part in parts:
         size += part.size if isinstance(part, Ref) else len(part)
     return Packed(count, seconds, retryable, size, unpack)
+
+
+def _measures(message: Message) -> tuple[float, dict[int, bool], bool]:
+    """Seconds, which items raised and whether that is to be retried, and whether the payload holds exceptions."""
+    seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
+    table = message.meta[REPLY.size : REPLY.size + errors * ERROR.size]
+    return seconds, {at: bool(again) for at, again in ERROR.iter_unpack(table)} if errors else {}, bool(mixed)
 
 
 def _unpack_outcomes(opened: list[Buffer], mixed: bool) -> tuple[list[Any], dict[int, BaseException]]:

@@ -107,6 +107,29 @@ class Nested(Launcher):
             share = share / sizes[-1]
         return sizes
 
+    @property
+    def on_cpus(self) -> int:
+        """How many workers count against this machine's CPUs: threads inside processes don't, nor other machines."""
+        if any(part.oversubscribe for part in self.parts):
+            return 0
+        count = int(self.parts[0].on_this_machine)
+        for part, size in zip(self.parts, self.sizes, strict=True):
+            if not part.on_this_machine:
+                break
+            count *= size
+        return count
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        """Those of its parts, and its own."""
+        return frozenset(self.tags).union(*[part.all_tags for part in self.parts])
+
+    @property
+    def max_tasks_per_worker(self) -> int | None:
+        """That of the innermost launcher, whose workers run the tasks."""
+        most: int | None = getattr(self.parts[-1], "max_tasks_per_worker", None)
+        return most
+
     def launch(self) -> Crew:
         """Start the outermost part's workers as hubs."""
         from anypool._nested import NestedCrew
@@ -127,6 +150,7 @@ class Mixed(Launcher):
 
     name: ClassVar[str] = "mixed"
     on_this_machine: ClassVar[bool] = True
+    resizes: ClassVar[bool] = False
 
     groups: tuple[Launcher, ...] = ()
     min_workers: int = 1
@@ -159,6 +183,21 @@ class Mixed(Launcher):
         left = all_of_them - sum(group.size for group in said if group.on_this_machine)
         share = max(1.0, left / max(1, len(self.groups) - len(said)))
         return [share if _is_open(group) else all_of_them for group in self.groups]
+
+    @property
+    def on_cpus(self) -> int:
+        """How many workers count against the CPUs of this machine."""
+        sizes = zip(self.groups, self.sizes, strict=True)
+        return sum(
+            group.on_cpus if isinstance(group, Nested) else size * group.on_this_machine
+            for group, size in sizes
+            if not group.oversubscribe
+        )
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        """Those of all groups; each worker has those of its own."""
+        return frozenset(self.tags).union(*[group.all_tags for group in self.groups])
 
     def launch(self) -> Crew:
         """Start all groups."""

@@ -1,36 +1,79 @@
-"""Launchers and observers of other distributions: found by entry point, imported when used, checked, and reported."""
+"""Launchers and observers of other distributions: imported when used, checked, and reported when something is wrong."""
 
 from __future__ import annotations
 
+import importlib
+import logging
 import threading
-from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, metadata
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import EntryPoint, version
 from typing import Any
 
 import pluggy
 
-from anypool import _hooks
-from anypool._errors import LauncherNotFound, LauncherUnavailable
+from anypool import hookspecs
+from anypool._entries import source, stated_api, the_point
+from anypool._errors import AnypoolError, LauncherUnavailable, PlanError
+from anypool._hooks import PROJECT
 from anypool._launcher import LAUNCHER_API, Launcher
-from anypool._select import BUILT_IN, similar
+from anypool._registry import attention, strangers
+from anypool._select import BUILT_IN
 
 __all__: list[str] = []
 
-GROUP = "anypool"
 _LAUNCHERS = "anypool_launchers"
 
 
+class Plugin:
+    """One plugin, with a manager of its own: nothing that is wrong with it concerns another.
+
+    Raises `pluggy.PluginValidationError` for a hook that doesn't exist or has other arguments, `LauncherUnavailable`
+    for a launcher that can't be used.
+    """
+
+    def __init__(self, implementation: object, where: str) -> None:
+        self.implementation = implementation
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(hookspecs)
+        manager.register(implementation)
+        manager.check_pending()
+        hooks = {hook.name: hook for hook in manager.get_hookcallers(implementation) or ()}
+        given = hooks.pop(_LAUNCHERS, None)
+        self.launchers = {kind.name: kind for kind in _launchers(given, where)} if given is not None else {}
+        self._hooks: dict[str, Callable[..., object]] = dict(hooks)
+        self._failed = False
+        self.empty = given is None and not hooks
+
+    @property
+    def observes(self) -> bool:
+        """Whether it has hooks of an observer."""
+        return bool(self._hooks)
+
+    def tell(self, hook: str, arguments: dict[str, Any]) -> None:
+        """Call a hook if it has it; the first exception of all is logged."""
+        call = self._hooks.get(hook)
+        if call is None:
+            return
+        try:
+            call(**arguments)
+        except BaseException:  # whatever it is, it is raised on a thread that others need
+            if not self._failed:
+                self._failed = True
+                logging.getLogger("anypool").exception(
+                    "the observer %r failed in %s; further exceptions of it are not logged", self.implementation, hook
+                )
+
+
 class Plugins:
-    """What is registered in this process; other plugins are names until somebody asks for one."""
+    """What is used in this process; other plugins are names until somebody asks for one."""
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager(_hooks.PROJECT)
-        self._manager.add_hookspecs(_hooks)
         # Reentrant: a plugin may ask for another one's launcher while it is imported.
         self._lock = threading.RLock()
-        self._loaded: dict[str, type[Launcher]] = {}
-        # Plugins whose observers are for pools of their own launchers.
-        self._of_launchers: dict[str, Any] = {}
+        self._loaded: dict[str, Plugin] = {}
+        self._registered: list[Plugin] = []
+        self._observers: dict[tuple[str, ...], tuple[Plugin, ...]] = {}
+        self._configured: set[str] = set()
 
     def launcher(self, name: str) -> type[Launcher]:
         """The class of a launcher. Imports its plugin, and no other.
@@ -38,141 +81,159 @@ class Plugins:
         Raises `LauncherNotFound` with names that are alike, `LauncherUnavailable` with what is wrong with the plugin.
         """
         with self._lock:
+            for plugin in self._registered:
+                if name in plugin.launchers:
+                    return plugin.launchers[name]
             if name not in self._loaded:
-                self._loaded[name] = self._registered(name) or self._load(name)
-            return self._loaded[name]
+                self._loaded[name] = _load(the_point(name), name)
+            return self._loaded[name].launchers[name]
 
-    def register(self, plugin: object) -> None:
-        """Have an object's hooks called from now on, in pools of every launcher; its launchers can be named.
-
-        Raises `pluggy.PluginValidationError` for a hook that doesn't exist, `ValueError` if it is registered.
-        """
+    def register(self, implementation: object) -> None:
+        """Have an object's hooks called from now on, in pools of every launcher; its launchers can be named."""
+        if isinstance(implementation, type):
+            raise TypeError(f"an object or a module is registered, got the class {implementation.__qualname__}")
         with self._lock:
-            self._add(plugin, None)
+            if any(plugin.implementation is implementation for plugin in self._registered):
+                raise ValueError(f"{implementation!r} is registered already")
+            plugin = Plugin(implementation, repr(implementation))
+            if plugin.empty:
+                raise ValueError(
+                    f"{implementation!r} has no function that is marked with anypool.hookimpl and named as in "
+                    f"anypool.hookspecs"
+                )
+            for other in self._registered:
+                if twice := sorted(plugin.launchers.keys() & other.launchers.keys()):
+                    raise ValueError(f"{other.implementation!r} has given a launcher {twice[0]!r} already")
+            self._registered.append(plugin)
+            self._adapt()
 
-    def unregister(self, plugin: object) -> None:
-        """Call its hooks no more. Raises `ValueError` if it is not registered."""
+    def unregister(self, implementation: object) -> None:
+        """Undo `register`."""
         with self._lock:
-            if not self._manager.is_registered(plugin):
-                raise ValueError(f"{plugin!r} is not registered")
-            self._manager.unregister(plugin)
-            self._loaded.clear()
+            left = [plugin for plugin in self._registered if plugin.implementation is not implementation]
+            if len(left) == len(self._registered):
+                raise ValueError(f"{implementation!r} is not registered")
+            self._registered = left
+            self._adapt()
 
-    def hooks(self, launcher: str) -> dict[str, Callable[..., Any]]:
-        """The observers' hooks that a pool of this launcher has to call: those of its plugin, and all registered ones."""
+    def _adapt(self) -> None:
+        from anypool import _observing
+
+        self._observers.clear()
+        attention.everywhere = any(plugin.observes for plugin in self._registered)
+        _observing.refresh()
+
+    def observers(self, launcher: Launcher) -> tuple[Plugin, ...]:
+        """Whom to tell what happens in a launcher's pools: its own plugin, and all that are registered."""
+        names = tuple(strangers(launcher))
         with self._lock:
-            others = [plugin for name, plugin in self._of_launchers.items() if name != launcher]
-            found = {}
-            for name in vars(_hooks):
-                if name.startswith("anypool_") and name != _LAUNCHERS:
-                    caller = self._manager.subset_hook_caller(name, others)
-                    if caller.get_hookimpls():
-                        found[name] = caller
-            return found
+            if names not in self._observers:
+                own = [plugin for plugin in map(self._plugin_of, names) if plugin is not None]
+                # One that is registered too is told once.
+                known = {id(plugin.implementation): plugin for plugin in [*own, *self._registered]}
+                self._observers[names] = tuple(plugin for plugin in known.values() if plugin.observes)
+            return self._observers[names]
 
-    def _registered(self, name: str) -> type[Launcher] | None:
-        for impl in self._manager.hook.anypool_launchers.get_hookimpls():
-            for kind in impl.function():
-                if kind.name == name:
-                    return _checked(kind, f"the registered plugin {impl.plugin_name}")
-        return None
+    def _plugin_of(self, name: str) -> Plugin | None:
+        if name not in self._loaded:
+            try:
+                self._loaded[name] = _load(the_point(name), name)
+            except AnypoolError:
+                # A class that no entry point names may be used all the same.
+                return None
+        return self._loaded[name]
 
-    def _load(self, name: str) -> type[Launcher]:
-        points = found_points(name)
-        if not points:
-            raise _unknown(name)
-        if len(points) > 1:
-            who = " and ".join(source(point) for point in points)
-            raise LauncherUnavailable(f"launcher {name!r} is given by {who}; uninstall one of them")
-        point = points[0]
-        try:
-            plugin = point.load()
-            self._add(plugin, name)
-            return _chosen(name, plugin, self._launchers_of(plugin), source(point))
-        except (KeyboardInterrupt, LauncherUnavailable):
-            raise
-        except BaseException as error:  # whatever a stranger's module raises is reported, and disturbs nobody else
-            raise LauncherUnavailable(
-                f"the plugin of launcher {name!r} ({source(point)}, {point.value}) fails: {type(error).__name__}: {error}"
-            ) from error
-
-    def _add(self, plugin: object, name: str | None) -> None:
-        self._manager.register(plugin, name)
-        try:
-            for kind in self._launchers_of(plugin):
-                _checked(kind, f"plugin {name or plugin!r}")
-            self._manager.check_pending()
-        except BaseException:
-            self._manager.unregister(plugin)
-            raise
-        if name is not None:
-            self._of_launchers[name] = plugin
-
-    def _launchers_of(self, plugin: object) -> list[type[Launcher]]:
-        impls = self._manager.hook.anypool_launchers.get_hookimpls()
-        return [kind for impl in impls if impl.plugin is plugin for kind in impl.function()]
+    def register_configured(self) -> None:
+        """Register what the configuration names; `PlanError` for what is no observer."""
+        with self._lock:
+            for text in named_observers():
+                if text in self._configured:
+                    continue
+                try:
+                    observer = _imported(text)
+                    if all(plugin.implementation is not observer for plugin in self._registered):
+                        self.register(observer)
+                except Exception as error:
+                    raise PlanError(
+                        f"the configuration's observers: expected package.module:object that has an observer's hooks, "
+                        f"got {text!r}: {type(error).__name__}: {error}"
+                    ) from error
+                self._configured.add(text)
 
 
-def _checked(kind: type[Launcher], where: str) -> type[Launcher]:
+def named_observers() -> Sequence[str]:
+    """What the configuration files that hold here name as observers."""
+    try:
+        config = importlib.import_module("anypool._config")
+    except ModuleNotFoundError:
+        return ()
+    named: Sequence[str] = config.observers()
+    return named
+
+
+def _imported(text: str) -> object:
+    module, _, path = text.partition(":")
+    if not module or not path:
+        raise ValueError("it names no module, or nothing in it")
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found() if isinstance(found, type) else found
+
+
+def _load(point: EntryPoint, name: str) -> Plugin:
+    stated, where = stated_api(point), source(point)
+    if stated is not None and stated != LAUNCHER_API:
+        raise LauncherUnavailable(_incompatible(name, where, stated))
+    try:
+        plugin = Plugin(point.load(), where)
+    except (KeyboardInterrupt, LauncherUnavailable):
+        raise
+    except BaseException as error:  # whatever a stranger's module raises is reported, and disturbs nobody else
+        newer = isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "anypool"
+        hint = f"; it may need another anypool than this one, {version('anypool')}" if newer else ""
+        said = f"{type(error).__name__}: {error}{hint}"
+        raise LauncherUnavailable(f"the plugin of launcher {name!r} ({where}, {point.value}) fails: {said}") from error
+    if name not in plugin.launchers:
+        given = (
+            f"gives {', '.join(plugin.launchers)}"
+            if plugin.launchers
+            else f"has no {_LAUNCHERS}() marked with hookimpl"
+        )
+        raise LauncherUnavailable(
+            f"{where} has an entry point {name!r}, but {point.value} gives no launcher of that name; it {given}"
+        )
+    return plugin
+
+
+def _launchers(hook: Any, where: str) -> list[type[Launcher]]:
+    given = [each for impl in hook.get_hookimpls() for each in _listed(impl.function(), where)]
+    return [_checked(kind, where) for kind in given]
+
+
+def _listed(given: object, where: str) -> Iterable[Any]:
+    if not isinstance(given, (list, tuple)):
+        raise LauncherUnavailable(f"{_LAUNCHERS}() of {where} returns a list of launcher classes, got {given!r}")
+    return given
+
+
+def _checked(kind: Any, where: str) -> type[Launcher]:
     if not (isinstance(kind, type) and issubclass(kind, Launcher)):
         raise LauncherUnavailable(f"{where} gives {kind!r}, which is no subclass of anypool.Launcher")
     if not kind.name:
-        raise LauncherUnavailable(f"{where} gives {kind.__name__}, which has no name")
+        raise LauncherUnavailable(f"{where} gives {kind.__qualname__}, which has no name")
+    if kind.name in BUILT_IN:
+        raise LauncherUnavailable(f"{where} gives a launcher {kind.name!r}, which is one of anypool's own names")
     if kind.api != LAUNCHER_API:
-        raise LauncherUnavailable(
-            f"launcher {kind.name!r} of {where} was written for contract {kind.api}, and this anypool has "
-            f"{LAUNCHER_API}; install versions that agree"
-        )
+        raise LauncherUnavailable(_incompatible(kind.name, where, kind.api))
     return kind
 
 
-def _chosen(name: str, plugin: object, kinds: list[type[Launcher]], where: str) -> type[Launcher]:
-    for kind in kinds:
-        if kind.name == name:
-            return kind
-    given = ", ".join(kind.name for kind in kinds) or "none"
-    raise LauncherUnavailable(
-        f"{where} has an entry point {name!r}, but {plugin!r} gives no launcher of that name (it gives {given})"
+def _incompatible(name: str, where: str, api: int) -> str:
+    return (
+        f"launcher {name!r} of {where} was written for contract {api}, and this anypool has contract {LAUNCHER_API}; "
+        "install versions that agree"
     )
-
-
-def found_points(name: str | None = None) -> list[EntryPoint]:
-    """The entry points of this name, or all; the core's own are in the fast table, and left out."""
-    points = entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name)
-    return [point for point in points if distribution(point) != "anypool"]
-
-
-def distribution(point: EntryPoint) -> str:
-    """The name of the distribution that an entry point is of."""
-    return point.dist.name if point.dist is not None else "an unknown distribution"
-
-
-def source(point: EntryPoint) -> str:
-    """The distribution of an entry point and its version."""
-    return f"{distribution(point)} {point.dist.version}" if point.dist is not None else distribution(point)
-
-
-def extras() -> list[str]:
-    """The launchers that an extra of this distribution would install, by name."""
-    try:
-        given: Iterable[str] = metadata("anypool").get_all("Provides-Extra") or ()
-    except PackageNotFoundError:
-        given = ()
-    return sorted(set(given) - {"all"})
-
-
-def install_line(name: str) -> str:
-    """What installs a launcher."""
-    return f"pip install 'anypool[{name}]'"
-
-
-def _unknown(name: str) -> Exception:
-    if name in extras():
-        return LauncherUnavailable(f"launcher {name!r} is not installed: {install_line(name)}")
-    known = sorted({*BUILT_IN, *(point.name for point in found_points())})
-    close = similar(name, {*known, *extras()})
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return LauncherNotFound(f"no launcher {name!r} among {', '.join(known)}{hint}")
 
 
 plugins = Plugins()
@@ -181,15 +242,22 @@ plugins = Plugins()
 def register(plugin: object) -> None:
     """Have the hooks of an object or a module called: observers in all pools, launchers by their names.
 
-    It implements functions of the names in `anypool.hookspecs`, marked with `anypool.hookimpl`. Raises
-    `pluggy.PluginValidationError` for one that doesn't exist, `ValueError` if it is registered already.
+    Its functions are named as in `anypool.hookspecs` and marked with `anypool.hookimpl`. Maps that begin from now on
+    are observed, those of open pools too. Raises `pluggy.PluginValidationError` for a hook that doesn't exist,
+    `ValueError` for what is registered already or has no hooks.
     """
     plugins.register(plugin)
 
 
 def unregister(plugin: object) -> None:
-    """Undo `register`. Raises `ValueError` if it is not registered."""
+    """Undo `register`: its hooks are told of what has happened so far, and of nothing else.
+
+    Raises `ValueError` if it is not registered.
+    """
+    from anypool import _observing
+
     plugins.unregister(plugin)
+    _observing.finish()
 
 
 register.__module__ = unregister.__module__ = "anypool"

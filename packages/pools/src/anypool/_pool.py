@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from anypool._budget import check
+from anypool._budget import size_within
 from anypool._calling import SingleCalls
 from anypool._chunk import Mode
 from anypool._context import Scope, entered, scope
@@ -20,9 +20,10 @@ from anypool._engine import Engine
 from anypool._errors import PoolClosed
 from anypool._helper import helper
 from anypool._launcher import Launcher, cpus
+from anypool._launching import crew_of
 from anypool._mapping import Many, Maps
 from anypool._options import Options, whole
-from anypool._registry import finish_before_executors, guests, pools
+from anypool._registry import guests, left, observed, pools
 from anypool._result import Result, call_back
 from anypool._serve import loading
 from anypool._work import gather_later, iterate, open_stream, run_map
@@ -71,8 +72,9 @@ class Pool(Maps, SingleCalls):
         self._on_executor = False
         self._lock = threading.Lock()
         pools[self._id] = self
-        # One that a worker makes while it imports a module is perhaps never used there.
-        if start and launcher.starts_workers and not loading():
+        # One that a worker makes while it imports a module is perhaps never used there, and not counted before it is.
+        self._counted = start and not loading()
+        if self._counted and launcher.starts_workers:
             self._engine()
 
     def as_executor(self) -> PoolExecutor:
@@ -126,6 +128,7 @@ class Pool(Maps, SingleCalls):
         try:
             if engine is not None and not engine.forked:
                 engine.close()
+            left(self)
         finally:
             self._gone.set()
 
@@ -133,6 +136,7 @@ class Pool(Maps, SingleCalls):
         """Open the pool, whatever its state, with fresh workers; started work is waited for. Returns the pool."""
         self.clear()
         if self.launcher.starts_workers:
+            self._size = size_within(self.launcher, self._opened_in)
             self._engine()
         return self
 
@@ -140,19 +144,22 @@ class Pool(Maps, SingleCalls):
         """`restart`, but for the workers: they start with the next map."""
         self.close()
         self.join()
-        self._past = 0, 0.0
+        self._past, self._size = (0, 0.0), None
         self._gone.clear()
         self._state = "open"
 
     def resize(self, workers: int) -> None:
-        """Have so many workers from now on, at least 1; one that is busy ends after its chunk. Serial stays one."""
+        """Have so many workers from now on, at least 1; one that is busy ends after its chunk. Serial stays one.
+
+        Raises `ValueError` for a mix, which has the sizes of its groups.
+        """
         from dataclasses import replace
 
         launcher = replace(self.launcher, workers=whole("workers", workers, 1))
         self._check_open()
-        with entered(self._opened_in):
-            check(launcher, launcher.size)
-        self.launcher, self._size = launcher, launcher.size
+        if not launcher.resizes:
+            raise ValueError(f"{launcher} has a size for each group; open another pool with other sizes")
+        self.launcher, self._size = launcher, size_within(launcher, self._opened_in)
         if self._made is not None:
             self._engine().resize(self._size)
 
@@ -210,7 +217,7 @@ class Pool(Maps, SingleCalls):
 
         `launcher` (its name), `workers` (how many there are), `tasks` done and `busy` seconds in them, `in_flight`
         (chunks with workers), `waiting` (calls without an outcome), `inline` (large buffers that found no place in
-        shared memory, and went through pipes).
+        shared memory, and went through pipes), `lost` (groups of a mix that could not start or are gone: why).
         """
         engine = self._made if self._made is not None and not self._made.forked else None
         tasks, busy = self._past
@@ -223,6 +230,7 @@ class Pool(Maps, SingleCalls):
             "in_flight": engine.desk.in_flight if engine else 0,
             "waiting": engine.calls.unsettled if engine else 0,
             "inline": engine.crew.inline if engine else 0,
+            "lost": getattr(engine.crew, "lost", {}) if engine else {},
         }
 
     def __repr__(self) -> str:
@@ -254,7 +262,7 @@ class Pool(Maps, SingleCalls):
         if not self.launcher.starts_workers:
             crew = self._here().crew(aside=timeout is not None)
             crew.scope = self._serial_scope
-            return Engine(crew)
+            return observed(self, lambda: Engine(crew, tags=self.launcher.all_tags))
         if self._used:
             # Before it is asked for: who ends the pool for being idle looks at this once more after taking it away.
             self._used = time.monotonic()
@@ -263,11 +271,13 @@ class Pool(Maps, SingleCalls):
             with self._lock:
                 engine = self._live()
                 if engine is None:
+                    if not self._counted:
+                        self._size = size_within(self.launcher, self._opened_in)
                     # There may be one that gave up.
                     totals = self.stats()
                     self._past = totals["tasks"], totals["busy"]
                     quota = getattr(self.launcher, "max_tasks_per_worker", None)
-                    engine = self._made = Engine(self._crew(), quota)
+                    engine = self._made = observed(self, lambda: Engine(self._crew(), quota, self.launcher.all_tags))
         if self._used:
             guests.watch()
         return engine
@@ -289,32 +299,20 @@ class Pool(Maps, SingleCalls):
         return self._caller
 
     def _crew(self) -> Crew:
-        with entered(self._opened_in):
-            crew = self._launched()
-            share = float(cpus()) / len(self)
-        if self.below or not crew.tells_cpus:
-            crew.scope = Scope(self.below, share, "the plan of the task")
-        return crew
-
-    def _launched(self) -> Crew:
-        launched = self.launcher.launch()
-        if not isinstance(launched, Executor):
-            return launched
-        from anypool._adapter import ExecutorCrew
-
-        self._on_executor = True
-        finish_before_executors()
         pool, first, opened_in = weakref.ref(self), self.launcher, self._opened_in
 
-        def again() -> Executor:
+        def again() -> Executor | Crew:
             # Of the size that the pool has then; a strong reference would keep a forgotten pool alive.
             live = pool()
             with entered(opened_in):
-                executor = (live.launcher if live is not None else first).launch()
-            assert isinstance(executor, Executor)
-            return executor
+                return (live.launcher if live is not None else first).launch()
 
-        return ExecutorCrew(first.name, launched, again, len(self))
+        with entered(opened_in):
+            crew = crew_of(first, len(self), again)
+            if self.below or not crew.tells_cpus:
+                crew.scope = Scope(self.below, float(cpus()) / len(self), "the plan of the task")
+        self._on_executor = getattr(crew, "on_executor", False)
+        return crew
 
     def _map(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> list[R]:
         engine = self._engine(options.timeout)

@@ -14,10 +14,16 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from anypool._context import is_worker
+from anypool._select import BUILT_IN
+
+if TYPE_CHECKING:
+    from anypool._engine import Engine
 
 __all__: list[str] = []
 
@@ -57,6 +63,73 @@ class Known(Protocol):
 
 
 pools: weakref.WeakValueDictionary[str, Known] = weakref.WeakValueDictionary()
+
+E = TypeVar("E", bound="Engine")
+
+
+class Attention:
+    """Whether anybody observes all pools, and whether those that are configured have been looked for."""
+
+    everywhere = False
+    settled = False
+
+    def settle(self) -> None:
+        """Register what the configuration names; raises `PlanError` each time as long as something is wrong with it."""
+        # To find and parse the files takes as long as starting a worker, so it is done for those that have the word.
+        if not is_worker() and any(map(_names_observers, _configurations())):
+            from anypool._plugins import plugins
+
+            plugins.register_configured()
+        self.settled = True
+
+
+attention = Attention()
+
+
+def _configurations() -> Iterator[str]:
+    """Files that may hold the configuration."""
+    with contextlib.suppress(OSError):
+        folder = os.getcwd()
+        while True:
+            yield from (os.path.join(folder, "anypool.toml"), os.path.join(folder, "pyproject.toml"))
+            folder, below = os.path.dirname(folder), folder
+            if folder == below:
+                break
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    yield os.path.join(home, "anypool", "anypool.toml")
+
+
+def _names_observers(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return b"observers" in file.read()
+    except OSError:
+        return False
+
+
+def strangers(launcher: Any) -> list[str]:
+    """The names of those launchers in a launcher that are of other distributions."""
+    if launcher.name in ("nested", "mixed"):
+        inner = launcher.parts if launcher.name == "nested" else launcher.groups
+        return [name for each in inner for name in strangers(each)]
+    return [] if type(launcher).__module__.partition(".")[0] == "anypool" else [launcher.name]
+
+
+def observed(pool: Any, make: Callable[[], E]) -> E:
+    """The engine that `make` makes for a pool, with observers told of what happens in it, if there are any."""
+    if not attention.settled:
+        attention.settle()
+    if not attention.everywhere and (pool.launcher.name in BUILT_IN or not strangers(pool.launcher)):
+        return make()
+    from anypool import _observing
+
+    return _observing.observed(pool, make)
+
+
+def left(pool: Any) -> None:
+    """A pool has ended: its observers, if there are any, have been told of all of it when this returns."""
+    if (observing := sys.modules.get("anypool._observing")) is not None:
+        observing.leave(pool)
 
 
 class Guests:
@@ -112,6 +185,8 @@ def finish(executors_only: bool = False) -> None:
         for engine in _orphans():
             engine.drain()
             engine.close()
+        if (observing := sys.modules.get("anypool._observing")) is not None:
+            observing.finish()
     except BaseException:
         for pool in left:
             pool.terminate()
@@ -180,6 +255,12 @@ def finish_before_executors() -> None:
         # A RuntimeError says that the exit has begun.
         with contextlib.suppress(RuntimeError):
             register(_finish_executors)
+    standard = sys.modules.get("multiprocessing.process")
+    if standard is not None and standard.parent_process() is not None:
+        # A worker of a standard pool first waits for its children, which are the workers of the pools of its tasks.
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _finish_executors, exitpriority=100)
 
 
 def _finish_executors() -> None:

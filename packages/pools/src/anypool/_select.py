@@ -88,9 +88,11 @@ def _open(given: list[Any], options: dict[str, Any]) -> Pool:
     from anypool._pool import Pool
 
     if len(given) == 1 and (launcher := _simple(given[0], options)) is not None:
-        from anypool._budget import check
+        # The default size is what is left of the CPUs.
+        if launcher.workers is not None:
+            from anypool._budget import check
 
-        check(launcher, launcher.size)
+            check(launcher, launcher.size)
         return Pool(launcher)
     from anypool._opening import opened
 

@@ -26,13 +26,26 @@ class Flight:
         self.begun: float | None = None
 
 
+class Terms(NamedTuple):
+    """What holds for the workers of a launcher; those that share this object also share a launcher's fate.
+
+    `quota`: tasks that one of them may do before another takes its place; `reports_items`, `greets`: see `Crew`;
+    `tags`: by which maps ask for them.
+    """
+
+    quota: int | None = None
+    reports_items: bool = True
+    greets: bool = False
+    tags: frozenset[str] = frozenset()
+
+
 class Slot:
     """One worker's place in the pool, whoever fills it at the moment.
 
     `since` is when its oldest flight could begin; `slow`: that one takes so long that nothing is queued behind it;
-    `guest`: a task that waits for its own pool fills it; `quota`: tasks that its worker may still do; `ready`: it has
-    started; `verdict`: why it is about to be killed, and `judged` what it ran then: the flight, and how many of its
-    items were done.
+    `guest`: a task that waits for its own pool fills it; `quota`: tasks that its worker may still do, if its `terms`
+    set a limit; `ready`: it has started; `verdict`: why it is about to be killed, and `judged` what it ran then: the
+    flight, and how many of its items were done.
     """
 
     __slots__ = (
@@ -47,11 +60,13 @@ class Slot:
         "since",
         "slow",
         "tasks",
+        "terms",
         "verdict",
     )
 
-    def __init__(self, number: int, quota: int | None, ready: bool = True, guest: bool = False) -> None:
-        self.number, self.quota, self.ready, self.guest = number, quota, ready, guest
+    def __init__(self, number: int, terms: Terms, guest: bool = False) -> None:
+        self.number, self.terms, self.guest = number, terms, guest
+        self.quota, self.ready = terms.quota, not terms.greets
         self.flights: deque[Flight] = deque()
         self.closing = self.slow = False
         self.tasks = 0

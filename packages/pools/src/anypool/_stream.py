@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from sys import maxsize
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed, weight
 from anypool._input import Input
+from anypool._place import Place
 from anypool._sizing import BYTES, Sizer
 from anypool._strike import let_through
 from anypool_serialize import Unserializable, dumps
+
+if TYPE_CHECKING:
+    from anypool._observing import Observer
 
 __all__: list[str] = []
 
@@ -56,7 +60,9 @@ class Stream:
         error_retries: int = 0,
         buffersize: int | None = None,
         early: bool = False,
+        place: Place | None = None,
     ) -> None:
+        self.place = place
         self.job, self.source, self.sizer = job, source, sizer
         self._pack, self._ordered, self._halt = pack, ordered, halt
         self._error_retries = error_retries
@@ -82,6 +88,7 @@ class Stream:
         self.gathered: Packed | None = None
         # Told how many items are settled, on the helper's thread.
         self.watcher: Callable[[int], object] | None = None
+        self.observer: Observer | None = None
 
     # Called by the desk, under the lock.
 
@@ -109,10 +116,14 @@ class Stream:
         for at, retryable in sorted(outcomes.errors.items()):
             if retryable and self._retries_left(first + at):
                 self._keep(Segment(first + start, outcomes, start, at))
+                self.retried(first + at)
                 self.give_back(chunk.part(offset + at, 1))
                 start = at + 1
-            elif self.lowest_error is None or first + at < self.lowest_error:
+                continue
+            if self.lowest_error is None or first + at < self.lowest_error:
                 self.lowest_error = first + at
+            if self.observer is not None:
+                self.observer.failed(self.job.number, first + at)
         self._keep(Segment(first + start, outcomes, start, outcomes.count))
 
     def _retries_left(self, index: int) -> bool:
@@ -147,6 +158,11 @@ class Stream:
         self._charges[index, own] = count = self._charges.get((index, own), 0) + 1
         return count
 
+    def retried(self, index: int) -> None:
+        """This item had begun, and runs again."""
+        if self.observer is not None and not self.ended:
+            self.observer.retried(self.job.number, index)
+
     def _useless(self, chunk: Chunk) -> bool:
         return self._cancelled or (self._halt and self.lowest_error is not None and chunk.first > self.lowest_error)
 
@@ -154,6 +170,8 @@ class Stream:
 
     def append(self, cut: Cut) -> None:
         """Take over what `cut` made."""
+        if self.observer is not None and cut.refused:
+            self.observer.refused(self, cut.refused)
         self._ready.extend(cut.chunks)
         self._input_done = self.source.ended
         for segment in cut.refused:

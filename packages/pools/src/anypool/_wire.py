@@ -62,15 +62,18 @@ else:
 
 
 class Kind(IntEnum):
-    """What a message asks or tells; values are part of the format and never reused. Those left out are for hubs."""
+    """What a message asks or tells; values are part of the format and never reused. Those left out are for networks."""
 
     HELLO = 1
     WELCOME = 2
+    REFUSE = 3
     SETUP = 4
     RUN = 5
     REPLY = 6
     NEED = 7
     DROP = 9
+    CANCEL = 10
+    DROPPED = 11
     KILL = 12
     DIED = 13
     SLOTS = 14
@@ -88,8 +91,11 @@ PARTIAL = 1
 
 # Flag of NEED: the worker can't open segments, so everything has to come inline.
 INLINE = 1
-# Flag of RUN: to be run only if its claim, the chunk's number in the pipe of claims, is still there to be taken.
+# Flag of RUN: to be run only if its claim, the chunk's number in the pipe of claims, is still there to be taken. A hub,
+# which is asked for chunks by CANCEL, sees by it that the chunk is queued behind another.
 CLAIM = 1
+# Flag of SETUP: who gets it is to be a hub.
+HUB = 1
 
 
 class WireError(Exception):
@@ -162,14 +168,19 @@ def control(kind: Kind, slot: int = 0, **fields: Any) -> Message:
         raise TypeError(f"a message {kind} takes plain values, not all of {', '.join(fields)} are: {error}") from error
 
 
-def grant(offsets: list[int]) -> Message:
-    """Gives back arena slots, named by their offsets."""
-    return Message(Kind.GRANT, count=len(offsets), meta=struct.pack(f"<{len(offsets)}Q", *offsets))
+def grant(offsets: list[int], pid: int = 0) -> Message:
+    """Gives back arena slots, named by their offsets; `pid` says whose they are, for a hub."""
+    return Message(Kind.GRANT, seq=pid, count=len(offsets), meta=struct.pack(f"<{len(offsets)}Q", *offsets))
 
 
 def granted(message: Message) -> tuple[int, ...]:
-    """The offsets in a GRANT."""
+    """The offsets in a GRANT, the chunks in a DROPPED."""
     return struct.unpack(f"<{message.count}Q", message.meta)
+
+
+def dropped(slot: int, seqs: list[int]) -> Message:
+    """Says which chunks were taken back before they began."""
+    return Message(Kind.DROPPED, slot=slot, count=len(seqs), meta=struct.pack(f"<{len(seqs)}Q", *seqs))
 
 
 def encode(message: Message) -> list[Buffer]:

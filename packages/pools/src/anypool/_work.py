@@ -15,6 +15,7 @@ from anypool._feeding import feed
 from anypool._input import Input, Numbered
 from anypool._iterate import Batches, Items
 from anypool._options import Options
+from anypool._place import Place, listed
 from anypool._result import Result, begin, settle
 from anypool._sizing import BulkSizer, Sizer
 from anypool._stream import Stream
@@ -45,6 +46,8 @@ def open_stream(
     if not iterables:
         raise TypeError("a map needs at least one iterable")
     _check_iterables(iterables)
+    if options.place is not None:
+        _check_place(engine, options.place)
     stream = _stream(engine, mode, f, iterables, options, ordered)
     try:
         engine.open(stream)
@@ -89,6 +92,7 @@ def _stream(
         halt=options.halt,
         error_retries=options.error_retries,
         buffersize=options.buffersize,
+        place=options.place,
     )
 
 
@@ -106,6 +110,13 @@ def _check_iterables(iterables: tuple[Any, ...]) -> None:
     for at, iterable in enumerate(iterables[1:], 2):
         if isinstance(iterable, int):
             raise TypeError(f"iterable {at} is {iterable!r}; a chunk size is given by keyword, chunksize={iterable!r}")
+
+
+def _check_place(engine: Engine, place: Place) -> None:
+    """Refuse a map that no worker is meant for."""
+    if not any(map(place.takes, engine.kinds)):
+        there = "; ".join(listed(tags) or "none" for tags in dict.fromkeys(engine.kinds))
+        raise ValueError(f"no workers of this pool are meant by {place}; the tags of its workers are {there}")
 
 
 def _shortest(iterables: tuple[Any, ...]) -> int | None:
@@ -222,7 +233,7 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
 
     try:
         while not stream.source.ended:
-            engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, max(1, len(engine.desk.slots)))))
+            engine.put(stream, stream.cut(stream.sizer.ahead(stream.read, engine.desk.workers(stream.place))))
         engine.gather(stream, result, Packed(1, 0.0, {}, 0, unpack))
     except BaseException:
         engine.end(stream, kill=True)

@@ -11,7 +11,7 @@ from anypool._linux import open_of, private_copy
 from anypool._segments import ARENA, SEGMENT, Arena, Mappings
 from anypool._serve import Server
 from anypool._watch import Watch
-from anypool._wire import CLAIM, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
+from anypool._wire import CLAIM, HUB, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
 from anypool_serialize import dumps, initialize, loads
 
 TYPE_CHECKING = False
@@ -50,7 +50,8 @@ class _Worker:
         input_.register(self._reader, select.POLLIN)
         watch = Watch()
         while watch.wait(lambda: input_.poll(0), input_.poll) and (count := os.readv(self._reader, into)):
-            for message in decoder.feed(bytes(view[:count])):
+            arrived = iter(decoder.feed(bytes(view[:count])))
+            for message in arrived:
                 if message.kind == Kind.RUN:
                     if not message.flags & CLAIM or self._claimed(message.seq):
                         self._run(message)
@@ -59,6 +60,10 @@ class _Worker:
                         self._arena.free(offset)
                 elif message.kind == Kind.DROP:
                     self._server.drop(message.digest)
+                elif message.kind == Kind.SETUP and message.flags & HUB:
+                    hub = __import__("anypool._hub", fromlist=["serve"])
+                    hub.serve(self._reader, self._writer, message, arrived, decoder)
+                    return
                 elif message.kind == Kind.SETUP and not self._set_up(message):
                     return
 
@@ -107,7 +112,7 @@ class _Worker:
 
     def _run(self, message: Message) -> None:
         for reply in self._server.answer(message, self._fetch):
-            _flush()
+            flush_output()
             for at, part in enumerate(reply.parts):
                 if not isinstance(part, Ref) and len(part) >= SEGMENT:
                     reply.parts[at] = self._placed(part)
@@ -139,7 +144,7 @@ class _Worker:
                 sent += os.write(self._writer, memoryview(buffer)[sent:])
 
 
-def _flush() -> None:
+def flush_output() -> None:
     """What a task has printed is on its way before its outcome is; user code may have closed or replaced a stream."""
     try:
         sys.stdout.flush()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ._message import Reduction
 
 _EMPTY = object()
+# Its place among the arguments of a code object.
+_FILENAME = 10
 _OF_THE_MODULE = ("__package__", "__name__", "__path__", "__file__")
 
 
@@ -156,6 +158,8 @@ def reduce_cell(pickler: MessagePickler, cell: types.CellType) -> Reduction:
 
 def reduce_code(pickler: MessagePickler, code: types.CodeType) -> Reduction:
     _, args = _cloudpickle._code_reduce(code)
+    # Newer ones leave out where the code is from, which a traceback shows with the line.
+    args = (*args[:_FILENAME], "".join(code.co_filename), *args[_FILENAME + 1 :])
     return _rebuild.code, (_rebuild.VERSION, args)
 
 

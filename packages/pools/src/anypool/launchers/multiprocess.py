@@ -88,7 +88,6 @@ class Multiprocess(ProcessOptions, Launcher):
 
 class _Executor(ProcessPoolExecutor):
     _max_tasks_per_child: int | None
-    _spawn_process: Callable[[], None]
     _result_queue: Any
 
     def __init__(self, workers: int, context: Any, setup: tuple[bytes, bytes], once: int | None) -> None:
@@ -133,6 +132,12 @@ class _Executor(ProcessPoolExecutor):
         """Start up to so many from now on; more than that run on until they are idle at the end."""
         self._max_workers = workers
 
+    def _spawn_process(self) -> None:
+        super()._spawn_process()  # type: ignore[misc]  # it is not in typeshed
+        # Who watches the workers may have gone to sleep between being told of the call and now, and would not see this
+        # one end until another one has done something.
+        self._executor_manager_thread_wakeup.wakeup()
+
     def _adjust_process_count(self) -> None:
         # The standard one counts a worker that ends after its last task as idle, and then starts no other.
         if self._max_tasks_per_child is None:
@@ -167,8 +172,8 @@ def _begin(setup: bytes, key: bytes, told: Any) -> None:
     try:
         initializer, initargs, env, folder, share = loads(setup)
         become_worker(share)
-        limit_threads(share)
         os.environ.update(env)
+        limit_threads(share)
         if folder is not None:
             os.chdir(folder)
         if initializer is not None:

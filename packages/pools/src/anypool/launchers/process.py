@@ -11,6 +11,8 @@ from anypool._recipe import recipe
 
 if TYPE_CHECKING:
     from anypool._channels import ProcessCrew
+    from anypool._hubs import Greeting, ProcessHubs
+    from anypool._line import Setting
 
 __all__ = ["Process"]
 
@@ -48,14 +50,22 @@ class Process(ProcessOptions, Launcher):
     def launch(self) -> ProcessCrew:
         """Start the agent, if this process has none, and the workers."""
         from anypool._channels import ProcessCrew
+
+        size = self.size
+        return ProcessCrew(size, self._setting(size))
+
+    def hubs(self, count: int, greeting: Greeting) -> ProcessHubs:
+        """So many processes that hold another launcher's workers, as the `greeting` tells them."""
+        from anypool._hubs import ProcessHubs
+
+        return ProcessHubs(count, self._setting(count), greeting)
+
+    def _setting(self, size: int) -> Setting:
         from anypool._line import Setting
 
         folder = None if self.cwd is None else os.fspath(self.cwd)
-        size = self.size
-        setting = Setting(
-            self.initializer, self.initargs, self.env, folder, self.max_memory_per_worker, float(cpus()) / size
-        )
-        return ProcessCrew(size, setting)
+        share = float(cpus()) / size
+        return Setting(self.initializer, self.initargs, self.env, folder, self.max_memory_per_worker, share)
 
 
 Process.__module__ = "anypool"

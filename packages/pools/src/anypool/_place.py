@@ -1,0 +1,28 @@
+"""Where a map may run, by the tags of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__: list[str] = []
+
+
+class Place(NamedTuple):
+    """Workers that have all of the tags `needs`, and one of `tags` if there are any."""
+
+    needs: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
+
+    def takes(self, offered: frozenset[str]) -> bool:
+        """Whether workers with these tags are meant."""
+        return self.needs <= offered and not (self.tags and self.tags.isdisjoint(offered))
+
+    def __str__(self) -> str:
+        asked = (("needs", self.needs), ("tags", self.tags))
+        return ", ".join(f"{name}={listed(tags)}" for name, tags in asked if tags)
+
+
+def listed(tags: Iterable[str]) -> str:
+    """Tags as one reads them."""
+    return ", ".join(map(repr, sorted(tags)))

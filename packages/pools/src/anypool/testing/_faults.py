@@ -1,0 +1,109 @@
+"""Faults: the death of a worker costs the items that it ran, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from anypool import Launcher, Pool, WorkerLost
+from anypool.testing._base import Kit, Script
+from anypool.testing._tasks import Fate, die_at, die_once_at, where
+from anypool.testing._terms import apart
+
+__all__: list[str] = []
+
+# Where some workers are in the caller's process, several maps may be needed until one elsewhere meets its fate.
+_ROUNDS = 20
+
+_FATAL = """
+    import os
+    if __name__ == "__main__":
+        with get_pool(recipe) as pool:
+            outcomes = pool.map(lambda _: os._exit(3), range(8), retries=0, on_error="return")
+        print({type(outcome).__name__ for outcome in outcomes})
+"""
+
+
+def until_struck(fate: Fate, recipe: Launcher) -> Iterator[int]:
+    """Go on until a worker has been ended; that none can be is a failure, unless all of it is in this process."""
+    for number in range(_ROUNDS):
+        yield number
+        if fate.deaths:
+            return
+    if fate.spared and not recipe.traits.isolates:
+        pytest.xfail("its tasks run in the caller's process and end with it")
+    pytest.fail("no worker could be ended")
+
+
+class Faults(Kit):
+    """Behaviours of lost workers."""
+
+    @pytest.fixture
+    def fate(self, path: Callable[[str], str]) -> Fate:
+        """What ends workers."""
+        return Fate(path("fate"))
+
+    @apart
+    def test_a_task_that_ends_its_process_leaves_the_caller_alone(
+        self, recipe: Launcher, pool: Pool, script: Script
+    ) -> None:
+        code, out, err = script.run(_FATAL)
+        if code == 3 and not recipe.traits.isolates and where() in pool.map(lambda _: where(), range(50), chunksize=1):
+            pytest.xfail("some of its tasks run in the caller's process and end with it")
+        assert (code, out) == (0, "{'WorkerLost'}\n"), err
+
+    @apart
+    def test_a_dead_worker_costs_only_its_own_items(
+        self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
+    ) -> None:
+        pool = opened()
+        for _ in until_struck(fate, recipe):
+            outcomes: list[Any] = pool.map(die_at, range(12), kwargs={"fate": fate, "at": 5}, on_error="return")
+            assert outcomes[:5] + outcomes[6:] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+            assert fate.spared or isinstance(outcomes[5], WorkerLost)
+
+    @apart
+    def test_a_lost_worker_is_named_with_the_item_that_it_ran(
+        self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
+    ) -> None:
+        pool = opened()
+        for _ in until_struck(fate, recipe):
+            try:
+                pool.map(die_at, range(4), kwargs={"fate": fate, "at": 2}, chunksize=1, retries=0)
+            except WorkerLost as error:
+                # A neighbour may be lost with it, but not where workers are isolated.
+                assert error.item == 2 or not recipe.traits.isolates  # noqa: PT017 - it need not be raised
+                assert error.cause  # noqa: PT017
+                assert str(error)  # noqa: PT017
+
+    @apart
+    def test_an_item_that_loses_its_worker_runs_again(
+        self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
+    ) -> None:
+        pool = opened()
+        for _ in until_struck(fate, recipe):
+            assert pool.map(die_once_at, range(12), kwargs={"fate": fate, "at": 5}) == list(range(12))
+
+    @apart
+    def test_the_pool_is_whole_again_after_a_loss(
+        self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
+    ) -> None:
+        pool = opened()
+        size = len(pool)
+        for _ in until_struck(fate, recipe):
+            pool.map(die_at, range(4), kwargs={"fate": fate, "at": 2}, on_error="return")
+            assert pool.map(abs, range(-200, 0)) == list(range(200, 0, -1))
+            assert len(pool) == len(pool.workers()) == size
+
+    @apart
+    def test_the_loss_of_a_single_call_is_its_results_error(
+        self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
+    ) -> None:
+        pool = opened()
+        for _ in until_struck(fate, recipe):
+            lost, others = pool.submit(fate.strike), [pool.submit(abs, -number) for number in range(20)]
+            assert [other.result(self.limit) for other in others] == list(range(20))
+            assert fate.spared or isinstance(lost.exception(self.limit), WorkerLost)
+            lost.wait(self.limit)

@@ -1,0 +1,174 @@
+"""What workers do in the behaviours. They import this, so it needs nothing but anypool and the standard library."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+__all__: list[str] = []
+
+_LOOK_SECONDS = 0.01
+# How long a call runs that nobody stops.
+BLOCKED_SECONDS = 10.0
+
+
+def mark(path: str, word: str = "x") -> None:
+    """Append a line, whole, whoever else does so at the same time."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, f"{word}\n".encode())
+    finally:
+        os.close(file)
+
+
+def marks(path: str) -> list[str]:
+    """The lines so far."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def wait_for(path: str, seconds: float) -> bool:
+    """Whether a file is there within so many seconds."""
+    limit = time.monotonic() + seconds
+    while not os.path.exists(path):
+        if time.monotonic() > limit:
+            return False
+        # Short, so that an exception that is injected into a thread ends it.
+        time.sleep(_LOOK_SECONDS)
+    return True
+
+
+class Door:
+    """What running calls wait for; it opens at the end, so that nobody waits for calls which can't be stopped."""
+
+    def __init__(self, path: str, begun: str) -> None:
+        self._path, self._begun = path, begun
+
+    def wait(self) -> None:
+        """Run until it opens."""
+        mark(self._begun)
+        wait_for(self._path, BLOCKED_SECONDS)
+
+    def wait_if(self, item: int, blocked: int) -> int:
+        """Give the item back, late if it is that one."""
+        if item == blocked:
+            self.wait()
+        return item
+
+    @property
+    def begun(self) -> int:
+        """How many calls have begun to wait."""
+        return len(marks(self._begun))
+
+    def __enter__(self) -> Door:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        mark(self._path)
+
+
+class Fate:
+    """Ends the worker that it meets, unless that is the process that made it; a file tells how often it did."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._home = socket.gethostname(), os.getpid()
+
+    def strike(self) -> str:
+        """End this process, or return if it is the caller's."""
+        if (socket.gethostname(), os.getpid()) == self._home:
+            mark(self._path, "spared")
+            return "spared"
+        mark(self._path, "died")
+        os._exit(3)
+
+    @property
+    def deaths(self) -> int:
+        """How many processes it has ended."""
+        return marks(self._path).count("died")
+
+    @property
+    def spared(self) -> bool:
+        """Whether it met the caller's process."""
+        return "spared" in marks(self._path)
+
+
+def drawn(_: int) -> float:
+    """The item's random number."""
+    from anypool import rng
+
+    return rng().random()
+
+
+def wait_if_first(item: int, path: str) -> int:
+    """Give the item back, the first one late: when a file is there."""
+    if item == 0:
+        wait_for(path, BLOCKED_SECONDS)
+    return item
+
+
+def fail_at_first(path: str, error: type[Exception], times: int) -> int:
+    """Raise so many times, then give how often it was called; a file counts."""
+    mark(path)
+    if len(marks(path)) <= times:
+        raise error("not yet")
+    return len(marks(path))
+
+
+def die_at(item: int, fate: Fate, at: int) -> int:
+    """Give the item back; that one ends its worker."""
+    if item == at:
+        fate.strike()
+    return item
+
+
+def die_once_at(item: int, fate: Fate, at: int) -> int:
+    """The same, but when it runs again nobody dies."""
+    if item == at and not fate.deaths:
+        fate.strike()
+    return item
+
+
+def count_and_die_at(item: int, fate: Fate, at: int, begun: str) -> int:
+    """The same; a file has a line for each time that an item began."""
+    mark(begun, str(item))
+    return die_at(item, fate, at)
+
+
+def neighbours(role: str, fate: Fate, begun: str, go: str) -> str:
+    """One goes on until it is told to end; the victim dies when that one runs."""
+    if role == "victim":
+        wait_for(begun, BLOCKED_SECONDS)
+        return fate.strike()
+    mark(begun)
+    wait_for(go, BLOCKED_SECONDS)
+    return role
+
+
+def where() -> tuple[str, int]:
+    """The process that this is."""
+    return socket.gethostname(), os.getpid()
+
+
+def below() -> tuple[str, int]:
+    """What a task gets for its own tasks: name of the launcher and number of workers."""
+    from anypool import get_pool
+
+    with get_pool() as pool:
+        return pool.launcher.name, len(pool)
+
+
+def descend(_: Any = None) -> list[str]:
+    """The launchers of all levels from here on, each opened in a task of the one before."""
+    from anypool import get_pool
+
+    with get_pool() as pool:
+        if pool.launcher.name == "serial":
+            return ["serial"]
+        (deeper,) = pool.map(descend, [0])
+        return [pool.launcher.name, *deeper]
