@@ -185,7 +185,7 @@ def test_a_wrong_file_of_the_users_stops_nothing_that_the_projects_decides(proje
 
 def test_the_configuration_that_the_readme_shows_is_right(project: Path) -> None:
     readme = (Path(__file__).parents[2] / "packages" / "pools" / "README.md").read_text()
-    (shown,) = re.findall(r"^```toml\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(r"^```toml\n(# anypool\.toml.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
     write(project / "anypool.toml", shown)
     assert here() == "process:4 > thread:2"
     assert str(Plan.parse("night")) == "process:16 > thread"
