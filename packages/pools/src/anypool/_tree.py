@@ -38,9 +38,9 @@ def tree(plan: Plan) -> str:
 def _inside(launcher: Launcher, depth: int) -> Iterator[_Row]:
     if isinstance(launcher, Nested):
         for number, (part, size) in enumerate(zip(launcher.parts, launcher.sizes, strict=True)):
-            last = number == len(launcher.parts) - 1
-            says = f"{size} in each" if number else str(size)
-            yield _Row(depth + number, str(part), f"{says}: {'the workers' if last else 'a hub each'}")
+            role = "worker" if number == len(launcher.parts) - 1 else "hub"
+            says = f"{size} {role}{'s' * (size != 1)}{' in each' if number else ''}"
+            yield _Row(depth + number, str(part), says)
     elif isinstance(launcher, Mixed):
         for group, size, share in zip(launcher.groups, launcher.sizes, launcher.shares, strict=True):
             with entered(Scope((), share)):
