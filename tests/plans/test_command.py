@@ -93,7 +93,9 @@ def test_a_plan_that_can_not_be_opened_is_an_error(capsys: pytest.CaptureFixture
 
 def test_what_would_be_warned_of_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     lines, _ = printed(capsys, f"process:{usable_cpus() + 1}")
-    assert lines[-1].startswith(f"warning: process:{usable_cpus() + 1} starts {usable_cpus() + 1} workers on")
+    assert lines[-1].startswith(
+        f"warning: more workers than CPUs: process:{usable_cpus() + 1} starts {usable_cpus() + 1} workers on"
+    )
 
 
 def test_the_tree_shows_each_part_and_what_each_level_comes_to() -> None:
