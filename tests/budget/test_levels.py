@@ -126,7 +126,10 @@ FORGETFUL = """
     def children(pid):
         found = []
         for thread in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, open(f"/proc/{pid}/task/{thread}/children").read().split())
+            try:
+                found += map(int, open(f"/proc/{pid}/task/{thread}/children").read().split())
+            except OSError:
+                continue  # It has just ended.
         return found + [grand for child in found for grand in children(child)]
 
     def resident():

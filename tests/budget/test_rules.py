@@ -74,39 +74,41 @@ def test_up_to_the_number_of_cpus_nothing_is_said(levels):
 @pytest.mark.parametrize(
     "levels, workers, share",
     [
-        (["process:3"], 3, "2 (a test)"),
-        (["process:6"], 6, "2 (a test)"),
-        (["multiprocess:4"], 4, "2 (a test)"),
-        (["process:2", "process:2"], 2, "1 (the share of a task of process:2)"),
-        (["process:2 > process:3"], 3, "1 (the share of a task of process:2)"),
-        (["process:2 + process:2"], 4, "2 (a test)"),
-        (["process:2/process:3"], 6, "2 (a test)"),
-        (["process:3/thread:2"], 3, "2 (a test)"),
+        (["process:3"], 3, "2 CPUs (a test)"),
+        (["process:6"], 6, "2 CPUs (a test)"),
+        (["multiprocess:4"], 4, "2 CPUs (a test)"),
+        (["process:2", "process:2"], 2, "1 CPU (the share of a task of process:2)"),
+        (["process:2 > process:3"], 3, "1 CPU (the share of a task of process:2)"),
+        (["process:2 + process:2"], 4, "2 CPUs (a test)"),
+        (["process:2/process:3"], 6, "2 CPUs (a test)"),
+        (["process:3/thread:2"], 3, "2 CPUs (a test)"),
     ],
 )
 def test_more_workers_than_cpus_are_a_warning_with_the_reason(levels, workers, share):
     (warning,) = warned(opening(*levels))
-    assert f"starts {workers} on {share}" in str(warning.message)
+    assert f"starts {workers} workers on {share}" in str(warning.message)
     assert "oversubscribe=True" in str(warning.message)
 
 
 @pytest.mark.parametrize(
     "levels, workers, share",
     [
-        (["process:7"], 7, "2 (a test)"),
-        (["multiprocess:7"], 7, "2 (a test)"),
-        (["process:2", "process:4"], 4, "1 (the share of a task of process:2)"),
-        (["thread:4", "process:2"], 2, "0.5 (the share of a task of thread:4)"),
-        (["process:4 + process:3"], 7, "2 (a test)"),
-        (["process:2/process:4"], 8, "2 (a test)"),
-        (["process:2", "process:1", "process:1", "process:5"], 5, "1 (the share of a task of process:1)"),
+        (["process:7"], 7, "2 CPUs (a test)"),
+        (["multiprocess:7"], 7, "2 CPUs (a test)"),
+        (["process:2", "process:4"], 4, "1 CPU (the share of a task of process:2)"),
+        (["thread:4", "process:2"], 2, "0.5 CPUs (the share of a task of thread:4)"),
+        (["process:4 + process:3"], 7, "2 CPUs (a test)"),
+        (["process:2/process:4"], 8, "2 CPUs (a test)"),
+        (["process:2", "process:1", "process:1", "process:5"], 5, "1 CPU (the share of a task of process:1)"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:more workers than CPUs")
 def test_more_than_three_times_as_many_are_an_error_with_the_reason(levels, workers, share):
     with pytest.raises(Oversubscribed) as refused:
         opening(*levels)()
-    assert f"starts {workers} on {share}, more than three times as many; oversubscribe=True" in str(refused.value)
+    assert f"starts {workers} workers on {share}, more than three times as many; oversubscribe=True" in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_what_is_meant_can_be_said_in_the_call():
 
 
 def test_that_one_level_is_meant_says_nothing_of_the_next():
-    with pytest.raises(Oversubscribed, match=r"process:2 starts 2 on 0.5 "):
+    with pytest.raises(Oversubscribed, match=r"process:2 starts 2 workers on 0.5 "):
         opening(f"process:4{MEANT}", "process:2")()
 
 
@@ -207,7 +209,7 @@ def test_a_new_size_is_checked_like_a_first_one():
     with get_pool("process:1") as pool:
         (warning,) = warned(lambda: pool.resize(3))
         assert "pool.resize(3)" in place_of(warning)
-        with pytest.raises(Oversubscribed, match="starts 7 on 2"):
+        with pytest.raises(Oversubscribed, match="starts 7 workers on 2"):
             pool.resize(7)
         assert len(pool) == 3
         assert warned(lambda: pool.resize(2)) == []
@@ -251,7 +253,7 @@ def test_a_pool_in_a_task_has_the_tasks_share(outer, monkeypatch):
     with get_pool(outer) as pool:
         assert pool.map(sizes, range(2)) == [(cpus, 1)] * 2
         assert pool.pipe(refused, cpus) == "in order"
-        assert f"starts {3 * cpus + 1} on {cpus} (the share of a task)" in pool.pipe(refused, 3 * cpus + 1)
+        assert f"starts {3 * cpus + 1} workers on {cpus} CPU" in pool.pipe(refused, 3 * cpus + 1)
 
 
 def test_a_task_that_may_use_less_than_its_share_has_that():
@@ -273,7 +275,7 @@ def test_a_pool_that_comes_as_an_argument_is_counted_where_it_starts():
         with (
             pytest.warns(OversubscribedWarning),
             get_pool("process:4") as inner,
-            pytest.raises(Oversubscribed, match="starts 4 on 1 "),
+            pytest.raises(Oversubscribed, match="starts 4 workers on 1 "),
         ):
             pool.submit(use, inner).result(30)
 
@@ -294,7 +296,7 @@ def fan_out(x):
         try:
             library.pool.map(library.fan_out, [1])
         except Oversubscribed as error:
-            print("starts 4 on 0.5 (the share of a task)" in str(error))
+            print("starts 4 workers on 0.5 CPUs (the share of a task)" in str(error))
     """
     assert run_script(
         text, env={"ANYPOOL_CPUS": "2", "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}

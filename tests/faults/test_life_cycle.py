@@ -269,7 +269,7 @@ def test_what_cannot_be_pickled_fails_where_it_belongs(launcher: str) -> None:
 
 
 def test_a_pickled_pool_is_one_and_the_same_in_one_process(launcher: str) -> None:
-    with get_pool(launcher) as pool:
+    with get_pool(launcher, oversubscribe=True) as pool:
         assert pickle.loads(pickle.dumps(pool)) is pool
         again = pool.pipe(lambda first, second: first is second, pool, pickle.loads(pickle.dumps(pool)))
         assert again

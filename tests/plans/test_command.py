@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,7 +93,9 @@ def test_a_plan_that_can_not_be_opened_is_an_error(capsys: pytest.CaptureFixture
 
 def test_what_would_be_warned_of_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     lines, _ = printed(capsys, f"process:{usable_cpus() + 1}")
-    assert re.match(f"warning: .*process:{usable_cpus() + 1} starts {usable_cpus() + 1} ", lines[-1])
+    assert lines[-1].startswith(
+        f"warning: more workers than CPUs: process:{usable_cpus() + 1} starts {usable_cpus() + 1} workers on"
+    )
 
 
 def test_the_tree_shows_each_part_and_what_each_level_comes_to() -> None:
@@ -102,8 +103,8 @@ def test_the_tree_shows_each_part_and_what_each_level_comes_to() -> None:
     assert plan.tree().splitlines() == [
         "process:2/thread:3 + thread:1   7 workers",
         "  process:2/thread:3            6 workers",
-        "    process:2                   2 hubs",
-        "      thread:3                  3 workers in each",
+        "    process:2                   2: a hub each",
+        "      thread:3                  3 in each: the workers",
         "  thread:1                      1 worker",
         "> thread:2                      2 workers in each task, 14 in all",
         "> process:1                     1 worker in each task, 14 in all",
@@ -127,6 +128,14 @@ def test_groups_that_do_not_say_share_what_the_others_leave() -> None:
     # Threads are for waiting, and take none of the CPUs.
     assert (Thread(5) + Process()).sizes == [5, cpus]
     assert (Process() / Thread(2) + Process()).sizes == [2 * max(1, cpus // 2), max(1, cpus // 2)]
+
+
+def test_what_counts_of_a_path_or_a_mix_are_the_processes_of_this_machine() -> None:
+    assert (Process(2) / Thread(4)).on_cpus == 2
+    assert (Process(2) / Process(3)).on_cpus == 6
+    assert (Process(2) / Process(3) + Process(1) + Thread(9)).on_cpus == 7
+    assert (Process(2, oversubscribe=True) + Process(1)).on_cpus == 1
+    assert (Process(2, oversubscribe=True) / Process(9)).on_cpus == 0
 
 
 def test_a_pools_plan_names_the_numbers_that_it_has() -> None:

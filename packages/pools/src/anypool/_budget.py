@@ -60,7 +60,8 @@ def check(launcher: Launcher, workers: int, whose: str = "") -> None:
     if workers <= share:
         return
     whose = whose or getattr(share, "reason", "the share of a task")
-    text = f"more workers than CPUs: {launcher} starts {workers} on {share:.3g} ({whose})"
+    many = f"{share:.3g} CPU{'s' * (share != 1)} ({whose})"
+    text = f"more workers than CPUs: {launcher} starts {workers} workers on {many}"
     if workers > _MOST * share:
         raise Oversubscribed(f"{text}, more than three times as many; {_MEANT}")
     warnings.warn(f"{text}; {_MEANT}", OversubscribedWarning, stacklevel=_outside())
