@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, ClassVar
@@ -251,3 +252,20 @@ def test_what_runs_beside_a_call_that_fails_alone_is_not_begun_again(two_on_a_sl
             Stage.cues[name].set()
         assert [result.result(10) for result in results] == ["A", "C", "B", "D"]
     assert [Stage.began[name] for name in "ABCD"] == [2, 1, 1, 1]
+
+
+kept: list[Pool] = []
+
+
+def open_and_keep() -> list[int]:
+    kept.append(get_pool("multiprocess:1"))
+    return kept[-1].map(abs, [-1])
+
+
+def test_a_worker_of_a_standard_pool_ends_though_a_task_left_a_pool_open(within) -> None:
+    with (
+        within(30),
+        ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as executor,
+        get_pool(executor) as pool,
+    ):
+        assert pool.pipe(open_and_keep) == [1]

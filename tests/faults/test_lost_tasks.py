@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import signal
+import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,19 @@ def test_an_item_that_kills_its_worker_runs_as_often_as_its_retries_allow(launch
     with get_pool(launcher) as pool, pytest.raises(WorkerLost):
         pool.map(run_and_die, [path], retries=retries)
     assert path.stat().st_size == 1 + (2 if retries is None else retries)
+
+
+def work_or_die(role, folder):
+    if role == "works":
+        (folder / "begun").touch()
+        time.sleep(20)
+    while not (folder / "begun").exists():
+        time.sleep(0.005)
+    os._exit(3)
+
+
+def test_the_end_of_a_worker_that_has_just_started_is_noticed_while_another_one_works(tmp_path, within) -> None:
+    with within(15), get_pool("multiprocess:2") as pool:
+        roles = ["works", "dies"]
+        outcomes = pool.map(work_or_die, roles, [tmp_path] * 2, chunksize=1, retries=0, on_error="return")
+        assert [type(outcome) for outcome in outcomes] == [WorkerLost, WorkerLost]

@@ -1,4 +1,4 @@
-"""A stranger's launcher: its own distribution, found by its entry point, written by following the docs to the letter."""
+"""A stranger's launcher: its own distribution, found by its entry point, written by following the docs literally."""
 
 from __future__ import annotations
 

@@ -122,3 +122,8 @@ def test_who_has_told_pickle_how_is_asked() -> None:
     finally:
         del copyreg.dispatch_table[Renamed]
     assert asked
+
+
+def test_a_function_by_value_knows_the_file_that_its_lines_are_in():
+    local = copy(lambda: None)
+    assert local.__code__.co_filename == __file__

@@ -19,6 +19,7 @@ class Borrowed(Launcher):
     """An executor as a launcher. It can't be pickled, nor made anew when it breaks, and is not shut down."""
 
     name: ClassVar[str] = "executor"
+    api: ClassVar[int] = 1
     traits: ClassVar[Traits] = Traits("bytes", reruns=True, isolates=False, secure=None)
 
     executor: Executor | None = None

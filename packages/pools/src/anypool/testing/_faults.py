@@ -10,7 +10,7 @@ import pytest
 from anypool import Launcher, Pool, WorkerLost
 from anypool.testing._base import Kit, Script
 from anypool.testing._tasks import Fate, die_at, die_once_at, where
-from anypool.testing._terms import apart
+from anypool.testing._terms import a_recipe, apart, remade
 
 __all__: list[str] = []
 
@@ -46,6 +46,7 @@ class Faults(Kit):
         return Fate(path("fate"))
 
     @apart
+    @a_recipe
     def test_a_task_that_ends_its_process_leaves_the_caller_alone(
         self, recipe: Launcher, pool: Pool, script: Script
     ) -> None:
@@ -55,6 +56,7 @@ class Faults(Kit):
         assert (code, out) == (0, "{'WorkerLost'}\n"), err
 
     @apart
+    @remade
     def test_a_dead_worker_costs_only_its_own_items(
         self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
     ) -> None:
@@ -65,6 +67,7 @@ class Faults(Kit):
             assert fate.spared or isinstance(outcomes[5], WorkerLost)
 
     @apart
+    @remade
     def test_a_lost_worker_is_named_with_the_item_that_it_ran(
         self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
     ) -> None:
@@ -79,6 +82,7 @@ class Faults(Kit):
                 assert str(error)  # noqa: PT017
 
     @apart
+    @remade
     def test_an_item_that_loses_its_worker_runs_again(
         self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
     ) -> None:
@@ -87,6 +91,7 @@ class Faults(Kit):
             assert pool.map(die_once_at, range(12), kwargs={"fate": fate, "at": 5}) == list(range(12))
 
     @apart
+    @remade
     def test_the_pool_is_whole_again_after_a_loss(
         self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
     ) -> None:
@@ -98,6 +103,7 @@ class Faults(Kit):
             assert len(pool) == len(pool.workers()) == size
 
     @apart
+    @remade
     def test_the_loss_of_a_single_call_is_its_results_error(
         self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
     ) -> None:

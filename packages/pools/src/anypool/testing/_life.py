@@ -15,7 +15,7 @@ from anypool._borrowed import Borrowed
 from anypool.testing._base import METHODS, Kit, Script, on_few_cpus, open_pool
 from anypool.testing._remains import is_gone, leaving_nothing, until
 from anypool.testing._tasks import marks, where
-from anypool.testing._terms import a_recipe, parts_of
+from anypool.testing._terms import a_recipe, ended, parts_of
 
 __all__: list[str] = []
 
@@ -167,6 +167,7 @@ class Life(Kit):
             thread.join(self.limit)
         assert found == {n: ([x * n for x in range(100)], n, [n]) for n in range(_THREADS)}
 
+    @ended
     def test_a_pool_leaves_nothing_behind(self, opened: Callable[..., Pool]) -> None:
         with opened() as first:
             # What the first one leaves may be for all later ones.
@@ -176,6 +177,7 @@ class Life(Kit):
             pool.amap(abs, range(100))
             list(zip(pool.imap(abs, range(10**6)), range(5), strict=False))
 
+    @ended
     def test_a_pool_that_is_forgotten_leaves_nothing_behind(
         self, recipe: Launcher, opened: Callable[..., Pool]
     ) -> None:

@@ -42,6 +42,16 @@ a_recipe = Term(
     lambda launcher: not isinstance(launcher, Borrowed),
     "an executor of your own stays in its process, and can't be made anew",
 )
+remade = Term(
+    lambda launcher: not isinstance(launcher, Borrowed),
+    "an executor of your own promises nothing here, for it can't be made anew when it breaks",
+    strict=False,
+)
+ended = Term(
+    lambda launcher: not isinstance(launcher, Borrowed),
+    "an executor of your own promises nothing here, for its workers stay with it",
+    strict=False,
+)
 # A trait left out takes the cautious value, which forbids nothing.
 isolated = Term(lambda launcher: launcher.traits.isolates, "traits: isolates=False promises nothing here", strict=False)
 at_most_once = Term(
