@@ -169,6 +169,36 @@ def test_a_pool_grows_and_shrinks():
     assert sum(len(hub.crew.workers) for hub in rig.hubs.there.values()) == 1
 
 
+def test_an_item_that_was_sent_to_a_worker_already_dead_is_not_to_blame():
+    rig = Rig(1, 1)
+    assert rig.finish(rig.map(same, 3)) == [0, 1, 2]
+    rig.runs.clear()
+    hub = rig.hubs.there[0]
+    (slot,) = hub.crew.workers
+    hub.crew.die(slot)
+    hub.flush()
+    stream = rig.map(same, 1, retries=1)
+    (lost,) = [message for message in hub.to_owner if message.kind == Kind.DIED]
+    assert not lost.fields()["own"]
+    assert rig.finish(stream) == [0]
+    assert rig.runs == {0: 1}
+
+
+def test_a_worker_that_dies_before_it_greets_is_a_false_start():
+    rig = Rig(1, 1)
+    for _ in range(5):
+        hub = rig.hubs.there[0]
+        while hub.to_hub:
+            hub.receive()
+        for slot in list(hub.crew.workers):
+            hub.crew.die(slot)
+        hub.flush()
+        while hub.to_owner:
+            rig.hubs.hear(0)
+        rig.apply()
+    assert isinstance(rig.engine.broken, WorkerLost)
+
+
 def test_workers_are_renewed_after_so_many_tasks():
     rig = Rig(2, 2, quota=3)
     assert rig.finish(rig.map(same, 40)) == list(range(40))
