@@ -117,6 +117,11 @@ class Crew(Protocol):
     careful chunks. One that `greets` delivers `Ready` for each worker. One that `keeps_context` runs each chunk in a
     copy of the caller's context variables. One that `tells_cpus` has workers that know from their start how many are
     theirs. `scope` is what holds in its tasks and goes along with what is called, set by the pool.
+
+    One that may be inside a hub has an attribute `unopened`; once that is set, outcomes in `Replied` are `Unopened`. If
+    it `takes_refs`, what lies in segments reaches its workers as references, else the hub opens them; it may then have
+    `give_back(pid, offsets)` for arena slots of its workers. If it is polled, `also(fd, mask)` has `poll` return when
+    that descriptor is ready.
     """
 
     polled: bool
