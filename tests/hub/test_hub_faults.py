@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from anypool import Pool, TaskTimeout, WorkerLost, get_pool
+from anypool._segments import SegmentLost
 
 TASKS = 1000
 
@@ -146,6 +147,29 @@ def test_a_task_that_kills_its_worker_is_named_with_its_last_words():
     assert "the last words" in error.stderr
 
 
+def big(x):
+    return bytes([x]) * 1_000_000
+
+
+def test_a_result_that_ended_with_its_worker_is_made_again(monkeypatch):
+    with opened("process:1/process:2") as pool:
+        pool.map(abs, [1])
+        mappings = pool._made.crew.hubs._buffers._mappings  # type: ignore[union-attr]
+        view, left = mappings.view, [2]
+
+        def gone(ref):
+            if left[0]:
+                left[0] -= 1
+                raise SegmentLost("gone")
+            return view(ref)
+
+        monkeypatch.setattr(mappings, "view", gone)
+        hubs = hubs_of(pool)
+        assert pool.map(big, range(6), chunksize=1) == [big(x) for x in range(6)]
+        assert left == [0]
+        assert hubs_of(pool) == hubs
+
+
 @pytest.mark.parametrize("text", ["process:2/process:2", "process:2/thread:2"])
 def test_a_timeout_ends_one_inner_worker_only(text, within):
     with opened(text) as pool:
@@ -182,6 +206,20 @@ def test_what_waits_behind_a_slow_item_runs_elsewhere(within):
         results = pool.map(nap_first, range(200))
         assert results == list(range(200))
         assert time.monotonic() - started < 3.5
+
+
+def hold(x):
+    """Item 3 holds the interpreter's lock for a long time."""
+    return sum(range(10**10)) if x == 3 else x
+
+
+def test_a_thread_that_holds_the_interpreter_past_its_timeout_ends_with_its_hub(within):
+    with opened("process:2/thread:2") as pool, within(15):
+        results = pool.map(hold, range(8), timeout=0.5, on_error="return")
+        assert isinstance(results[3], TaskTimeout)
+        # Its neighbours in the same process could not go on either.
+        assert all(value == x or isinstance(value, TaskTimeout) for x, value in enumerate(results))
+        assert pool.map(abs, range(20)) == list(range(20))
 
 
 @pytest.mark.parametrize("text", ["process:2/process:2", "process:2/thread:2", "process:2/process:1/process:2"])

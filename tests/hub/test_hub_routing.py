@@ -1,4 +1,4 @@
-"""Routing by hand: slots under two numberings, deaths at any moment, and what an old worker says late."""
+"""Routing by hand: slots under two numberings, and deaths at any moment."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hub_rig import HUB_CRASH, FakeHub, Rig  # type: ignore[import-not-found]
+from hub_rig import FakeHub, Rig  # type: ignore[import-not-found]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypool import LauncherUnavailable, PlanError, WorkerLost
-from anypool._crew import Gained, Lost, Ready, Recalled
-from anypool._routes import Routes
+from anypool._crew import Recalled
 from anypool._routing import refusal
-from anypool._slot import Cause
-from anypool._wire import Kind, Message, control, dropped
+from anypool._wire import Kind, Message
 
 
 def same(x):
@@ -169,6 +167,36 @@ def test_a_pool_grows_and_shrinks():
     assert sum(len(hub.crew.workers) for hub in rig.hubs.there.values()) == 1
 
 
+def test_an_item_that_was_sent_to_a_worker_already_dead_is_not_to_blame():
+    rig = Rig(1, 1)
+    assert rig.finish(rig.map(same, 3)) == [0, 1, 2]
+    rig.runs.clear()
+    hub = rig.hubs.there[0]
+    (slot,) = hub.crew.workers
+    hub.crew.die(slot)
+    hub.flush()
+    stream = rig.map(same, 1, retries=1)
+    (lost,) = [message for message in hub.to_owner if message.kind == Kind.DIED]
+    assert not lost.fields()["own"]
+    assert rig.finish(stream) == [0]
+    assert rig.runs == {0: 1}
+
+
+def test_a_worker_that_dies_before_it_greets_is_a_false_start():
+    rig = Rig(1, 1)
+    for _ in range(5):
+        hub = rig.hubs.there[0]
+        while hub.to_hub:
+            hub.receive()
+        for slot in list(hub.crew.workers):
+            hub.crew.die(slot)
+        hub.flush()
+        while hub.to_owner:
+            rig.hubs.hear(0)
+        rig.apply()
+    assert isinstance(rig.engine.broken, WorkerLost)
+
+
 def test_workers_are_renewed_after_so_many_tasks():
     rig = Rig(2, 2, quota=3)
     assert rig.finish(rig.map(same, 40)) == list(range(40))
@@ -203,71 +231,6 @@ def test_options_about_tasks_belong_to_the_innermost_launcher():
 
     with pytest.raises(PlanError, match="initializer= belongs to 'process'"):
         get_pool(Process(1, initializer=same) / Process(1))
-
-
-# What is late.
-
-
-def greeted(routes: Routes, slot: int) -> None:
-    place = routes.places[slot]
-    routes.hear(place.hub, stamped(control(Kind.HELLO, place.wire, name="w", host="h", pid=7), place.incarnation))
-
-
-def stamped(message: Message, incarnation: int) -> Message:
-    message.attempt = incarnation
-    return message
-
-
-def died(wire: int, incarnation: int) -> Message:
-    return stamped(control(Kind.DIED, wire, **Cause("gone")._asdict()), incarnation)
-
-
-@pytest.fixture
-def routes() -> Routes:
-    made = Routes(2, "process", "process")
-    for at in range(4):
-        made.add(at % 2)
-    for slot in range(4):
-        greeted(made, slot)
-    return made
-
-
-def test_the_death_of_a_worker_that_was_replaced_meanwhile_is_no_news(routes):
-    routes.renew(2)
-    assert routes.hear(0, died(1, 0)) == []
-    assert [type(event) for event in routes.hear(0, died(1, 1))] == [Lost]
-
-
-def test_a_greeting_of_a_worker_that_was_replaced_meanwhile_is_no_news(routes):
-    routes.renew(2)
-    late = stamped(control(Kind.HELLO, 1, name="w", host="h", pid=7), 0)
-    assert routes.hear(0, late) == []
-    assert routes.hear(0, stamped(late, 1)) == [Ready(2)]
-
-
-def test_a_worker_dies_once(routes):
-    assert len(routes.hear(0, died(1, 0))) == 1
-    assert routes.hear(0, died(1, 0)) == []
-
-
-def test_a_slot_that_was_away_is_gained_when_it_is_back(routes):
-    away = stamped(control(Kind.DIED, 1, **Cause("away", own=False)._asdict()), 0)
-    assert routes.hear(0, away) == [Lost(2, Cause("away", own=False))]
-    assert routes.hear(0, control(Kind.SLOTS, 1)) == [Gained(2)]
-
-
-def test_a_slot_that_was_away_is_gained_with_the_next_hub(routes):
-    routes.hear(0, stamped(control(Kind.DIED, 1, **Cause("away", own=False)._asdict()), 0))
-    lost = routes.hub_lost(0, HUB_CRASH)
-    assert [event.slot for event in lost] == [0]
-    routes.restart(0)
-    assert routes.hear(0, control(Kind.HELLO, 1, name="w", host="h", pid=7)) == [Gained(2), Ready(2)]
-
-
-def test_what_a_hub_says_of_slots_that_are_gone_is_no_news(routes):
-    routes.remove(2)
-    for message in (died(1, 0), dropped(1, [3]), Message(Kind.NEED, slot=1, seq=3)):
-        assert routes.hear(0, message) == []
 
 
 # Anything, at any moment.

@@ -26,9 +26,9 @@ def crew_inside(launcher: Launcher, fetch: Callable[[Ref], Buffer]) -> Crew:
 
     Raises whatever `launch()` raises.
     """
-    if launcher.traits.crosses == "references":
-        initializer, initargs = getattr(launcher, "initializer", None), getattr(launcher, "initargs", ())
-        return Threads(launcher.size, initializer, initargs, fetch)
+    if launcher.name == "thread":
+        options: Any = launcher
+        return Threads(launcher.size, options.initializer, options.initargs, fetch)
     launched: Any = launcher.launch()
     if isinstance(launched, Executor):
         from anypool._adapter import ExecutorCrew

@@ -48,6 +48,7 @@ class Router:
         self._incarnations: dict[int, int] = {}
         # Slots whose loss the owner hears of; what it has sent them meanwhile it takes as lost with them.
         self._lost: set[int] = set()
+        self._greeted: set[int] = set()
         self._flights: dict[int, dict[int, Flight]] = {}
         self._bodies: dict[bytes, Body] = {}
         self._held = 0
@@ -170,6 +171,7 @@ class Router:
 
     def _renew(self, slot: int) -> bool:
         self._flights[slot].clear()
+        self._greeted.discard(slot)
         renewed = self.crew.renew(self._inner[slot])
         if renewed:
             self._lost.discard(slot)
@@ -190,6 +192,7 @@ class Router:
         inner = self._inner.pop(slot, None)
         if inner is not None:
             self._lost.discard(slot)
+            self._greeted.discard(slot)
             del self._outer[inner], self._flights[slot], self._incarnations[slot]
             self.crew.stop(inner)
 
@@ -250,6 +253,9 @@ class Router:
             case Ready():
                 self._hello(slot)
             case Lost(_, cause):
+                if slot in self._greeted and not self._flights[slot]:
+                    # What the owner has sent meanwhile never got there, so that it can't be to blame.
+                    cause = cause._replace(own=False)
                 self._flights[slot].clear()
                 self._tell_loss(slot, cause)
 
@@ -271,6 +277,7 @@ class Router:
         self._stamped(Message(kind, flags, slot, seq, meta=meta))
 
     def _hello(self, slot: int) -> None:
+        self._greeted.add(slot)
         name, host, pid = self.crew.identify(self._inner[slot])
         self._stamped(control(Kind.HELLO, slot, name=name, host=host, pid=pid))
 
