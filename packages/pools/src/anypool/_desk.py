@@ -92,8 +92,7 @@ class Desk:
 
     def room(self, place: Place | None = None) -> int:
         """How many more chunks could be sent right now, to the workers at a place."""
-        slots = list(self.slots.values()) if place is None else self._at(place)
-        return sum(self._room(slot) for slot in slots)
+        return sum(self._room(slot) for slot in (list(self.slots.values()) if place is None else self._at(place)))
 
     def workers(self, place: Place | None) -> int:
         """How many workers there are at a place; at least 1, for more may come."""
@@ -116,7 +115,9 @@ class Desk:
 
     def _room(self, slot: Slot) -> int:
         flights = list(slot.flights)
-        if slot.closing or slot.slow or slot.verdict is not None or self._in_quarantine(slot):
+        if slot.closing or slot.slow or slot.verdict is not None:
+            return 0
+        if not slot.terms.reports_items and self._in_quarantine(slot):
             return 0
         if not flights:
             return 1 if slot.quota is None or slot.quota > 0 else 0
@@ -129,8 +130,6 @@ class Desk:
 
     def _in_quarantine(self, slot: Slot) -> bool:
         """Whether a suspect runs alone or waits for that, since of several nobody could say which one broke it all."""
-        if slot.terms.reports_items:
-            return False
         flights = self._flights_beside(slot)
         return bool(flights) and (self._suspected is not None or any(flight.chunk.losses for flight in flights))
 
@@ -173,11 +172,12 @@ class Desk:
         for _ in range(len(self._lanes)):
             lane = self._lanes[0]
             self._lanes.rotate(-1)
-            if lane.place is not None and not lane.place.takes(slot.terms.tags):
+            place = lane.place
+            if place is not None and not place.takes(slot.terms.tags):
                 if lane is suspected:
                     self._suspected = lane
                 continue
-            chunk = lane.take(self.workers(lane.place))
+            chunk = lane.take(len(self.slots) if place is None else self.workers(place))
             if chunk is None:
                 continue
             if lane is suspected and not chunk.losses:
