@@ -8,6 +8,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -69,7 +70,9 @@ class Teller:
         if not self._called:
             # First, for a signal's handler may come here too.
             self._called = True
-            helper.call(self._deliver)
+            # If no thread can be had now, perhaps the next time: it is queued.
+            with suppress(RuntimeError):
+                helper.call(self._deliver)
 
     def _deliver(self) -> None:
         self._called = False
