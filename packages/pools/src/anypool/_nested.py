@@ -193,6 +193,14 @@ class NestedCrew(OfOneKind):
         """Have `poll` return, too, when a descriptor of somebody else's is ready."""
         self.hubs.also(fd, mask)
 
+    def fileno(self) -> int:
+        """Readable when a hub says something."""
+        return self.hubs.fileno()
+
+    def due(self) -> float:
+        """Seconds until something is to be done that no hub will say."""
+        return self.hubs.due()
+
     def poll(self, timeout: float) -> list[Event]:
         """Hear the hubs, and write what now fits."""
         found = self.hubs.poll(timeout)
