@@ -1,7 +1,7 @@
 """Executors that a user made keep the contract behind `get_pool(executor)`."""
 
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor
 
 import pytest
 
@@ -13,20 +13,45 @@ def nothing_left() -> None:
     """The executors live on from test to test; what pools leave is among the kit's own tests."""
 
 
+class _Kept:
+    """One executor for all tests, made anew when a test has broken it."""
+
+    def __init__(self, make: Callable[[], Executor]) -> None:
+        self._make = make
+        self._made: Executor | None = None
+
+    def get(self) -> Executor:
+        if self._made is not None:
+            try:
+                self._made.submit(abs, 1).result(5)
+            except (BrokenExecutor, RuntimeError, TimeoutError):
+                self.end()
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def end(self) -> None:
+        if self._made is not None:
+            self._made.shutdown(wait=False, cancel_futures=True)
+            self._made = None
+
+
 @pytest.fixture(scope="module")
-def loky() -> Iterator[Executor]:
+def loky() -> Iterator[_Kept]:
     from loky import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(2) as executor:
-        yield executor
+    kept = _Kept(lambda: ProcessPoolExecutor(2))
+    yield kept
+    kept.end()
 
 
 @pytest.fixture(scope="module")
-def executorlib() -> Iterator[Executor]:
+def executorlib() -> Iterator[_Kept]:
     from executorlib import SingleNodeExecutor
 
-    with SingleNodeExecutor(max_workers=2, block_allocation=True) as executor:
-        yield executor
+    kept = _Kept(lambda: SingleNodeExecutor(max_workers=2, block_allocation=True))
+    yield kept
+    kept.end()
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +65,22 @@ def dask() -> Iterator[Executor]:
 
 class TestLoky(LauncherTests):
     @pytest.fixture
-    def launcher(self, loky: Executor) -> Executor:
-        return loky
+    def launcher(self, loky: _Kept) -> Executor:
+        return loky.get()
 
 
 class TestExecutorlib(LauncherTests):
+    limit = 10.0
+
     @pytest.fixture
-    def launcher(self, executorlib: Executor) -> Executor:
-        return executorlib
+    def launcher(self, executorlib: _Kept) -> Executor:
+        return executorlib.get()
 
 
+@pytest.mark.filterwarnings("ignore:Sending large graph")
 class TestDask(LauncherTests):
+    limit = 15.0
+
     @pytest.fixture
     def launcher(self, dask: Executor) -> Executor:
         return dask
