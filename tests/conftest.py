@@ -30,6 +30,10 @@ os.environ.setdefault("PYTHONWARNINGS", "ignore:more workers than CPUs")
 _TRACKERS = ("resource_tracker", "multiprocess.forkserver", "multiprocessing.forkserver")
 # What a benchmark of other libraries, running beside the tests, has in /dev/shm.
 _OTHERS = ("loky", "joblib", "mp-")
+# A semaphore of any process on this machine, while it is made.
+_NAMELESS = "sem."
+# What Python's own multiprocessing keeps open until its process ends: module, its one object, the descriptor there.
+_KEPT = (("resource_tracker", "_resource_tracker", "_fd"), ("forkserver", "_forkserver", "_forkserver_alive_fd"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -49,6 +53,14 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""
+
+
+def _kept_by_python() -> Iterator[int]:
+    for package in ("multiprocessing", "multiprocess"):
+        for module, owner, descriptor in _KEPT:
+            found = getattr(sys.modules.get(f"{package}.{module}"), owner, None)
+            if (fd := getattr(found, descriptor, None)) is not None:
+                yield fd
 
 
 @dataclass
@@ -74,17 +86,21 @@ class Remains:
         for name in os.listdir("/proc/self/fd"):
             with suppress(OSError):
                 descriptors[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        descriptors = {fd: to for fd, to in descriptors.items() if not to.startswith("/proc/")}
+        kept = set(_kept_by_python())
+        descriptors = {fd: to for fd, to in descriptors.items() if fd not in kept and not to.startswith("/proc/")}
         threads = {f"{thread.name} {thread.ident}" for thread in threading.enumerate()}
         threads = {name for name in threads if not name.startswith(("MainThread", "anypool-helper"))}
-        shared_memory = {name for name in os.listdir("/dev/shm") if not any(other in name for other in _OTHERS)}
+        shared_memory = {
+            name
+            for name in os.listdir("/dev/shm")
+            if not name.startswith(_NAMELESS) and not any(other in name for other in _OTHERS)
+        }
         return cls(children, descriptors, threads, shared_memory)
 
     def beyond(self, before: Remains) -> dict[str, Any]:
         """What is here now and was not before."""
         new_descriptors = {fd: to for fd, to in self.descriptors.items() if fd not in before.descriptors}
-        tracker_pipes = 2 if "multiprocess.resource_tracker" in sys.modules else 0
-        surplus = len(self.descriptors) - len(before.descriptors) - tracker_pipes
+        surplus = len(self.descriptors) - len(before.descriptors)
         found = {
             "children": {pid: what for pid, what in self.children.items() if pid not in before.children},
             "descriptors": new_descriptors if surplus > 0 else {},

@@ -103,8 +103,8 @@ def test_the_tree_shows_each_part_and_what_each_level_comes_to() -> None:
     assert plan.tree().splitlines() == [
         "process:2/thread:3 + thread:1   7 workers",
         "  process:2/thread:3            6 workers",
-        "    process:2                   2: a hub each",
-        "      thread:3                  3 in each: the workers",
+        "    process:2                   2 hubs",
+        "      thread:3                  3 workers in each",
         "  thread:1                      1 worker",
         "> thread:2                      2 workers in each task, 14 in all",
         "> process:1                     1 worker in each task, 14 in all",
