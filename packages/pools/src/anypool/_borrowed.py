@@ -20,7 +20,6 @@ class Borrowed(Launcher):
 
     name: ClassVar[str] = "executor"
     api: ClassVar[int] = 1
-    api: ClassVar[int] = 1
     traits: ClassVar[Traits] = Traits("bytes", reruns=True, isolates=False, secure=None)
 
     executor: Executor | None = None

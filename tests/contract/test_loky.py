@@ -1,4 +1,4 @@
-"""Executors that a user made keep the contract behind `get_pool(executor)`."""
+"""Executors of other libraries keep the contract behind `get_pool(executor)`, as far as somebody else's can."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor
@@ -45,42 +45,7 @@ def loky() -> Iterator[_Kept]:
     kept.end()
 
 
-@pytest.fixture(scope="module")
-def executorlib() -> Iterator[_Kept]:
-    from executorlib import SingleNodeExecutor
-
-    kept = _Kept(lambda: SingleNodeExecutor(max_workers=2, block_allocation=True))
-    yield kept
-    kept.end()
-
-
-@pytest.fixture(scope="module")
-def dask() -> Iterator[Executor]:
-    from distributed import Client, LocalCluster
-
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    with cluster, Client(cluster) as client:
-        yield client.get_executor(pure=False)
-
-
 class TestLoky(LauncherTests):
     @pytest.fixture
     def launcher(self, loky: _Kept) -> Executor:
         return loky.get()
-
-
-class TestExecutorlib(LauncherTests):
-    limit = 10.0
-
-    @pytest.fixture
-    def launcher(self, executorlib: _Kept) -> Executor:
-        return executorlib.get()
-
-
-@pytest.mark.filterwarnings("ignore:Sending large graph")
-class TestDask(LauncherTests):
-    limit = 15.0
-
-    @pytest.fixture
-    def launcher(self, dask: Executor) -> Executor:
-        return dask
