@@ -56,11 +56,10 @@ def _read(path: str) -> bytes:
 
 
 def _kept_by_python() -> Iterator[int]:
-    for package in ("multiprocessing", "multiprocess"):
-        for module, owner, descriptor in _KEPT:
-            found = getattr(sys.modules.get(f"{package}.{module}"), owner, None)
-            if (fd := getattr(found, descriptor, None)) is not None:
-                yield fd
+    for module, owner, descriptor in _KEPT:
+        found = getattr(sys.modules.get(f"multiprocessing.{module}"), owner, None)
+        if (fd := getattr(found, descriptor, None)) is not None:
+            yield fd
 
 
 @dataclass
@@ -100,7 +99,8 @@ class Remains:
     def beyond(self, before: Remains) -> dict[str, Any]:
         """What is here now and was not before."""
         new_descriptors = {fd: to for fd, to in self.descriptors.items() if fd not in before.descriptors}
-        surplus = len(self.descriptors) - len(before.descriptors)
+        tracker_pipes = 2 if "multiprocess.resource_tracker" in sys.modules else 0
+        surplus = len(self.descriptors) - len(before.descriptors) - tracker_pipes
         found = {
             "children": {pid: what for pid, what in self.children.items() if pid not in before.children},
             "descriptors": new_descriptors if surplus > 0 else {},

@@ -32,7 +32,7 @@ class _Kept:
 
     def end(self) -> None:
         if self._made is not None:
-            self._made.shutdown(wait=False, cancel_futures=True)
+            self._made.shutdown(wait=False)
             self._made = None
 
 

@@ -99,7 +99,8 @@ def test_nothing_runs_twice_that_may_not_though_hubs_are_killed(tmp_path):
 
     with opened("process:2/process:2") as pool, killing(lambda: hubs_of(pool), 3, seed=5):
         results = pool.map(once, range(300), retries=0, on_error="return")
-    assert all(path.stat().st_size == 1 for path in tmp_path.iterdir())
+    # Of one that was killed between opening its file and writing there is an empty one.
+    assert all(path.stat().st_size <= 1 for path in tmp_path.iterdir())
     assert all(value == x or (isinstance(value, WorkerLost) and value.begun) for x, value in enumerate(results))
 
 

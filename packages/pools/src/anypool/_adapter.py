@@ -16,7 +16,7 @@ from anypool._chunk import Body, Calling, Mode
 from anypool._context import Scope
 from anypool._crew import Event, Failed, Gained, Lost, Needed, OfOneKind, Replied
 from anypool._errors import WorkerLost
-from anypool._foreign import Trip, Unmade, begins, encoded, final, words
+from anypool._foreign import Trip, Unmade, begins, encoded, final, shut_down, words
 from anypool._outcomes import Unopened, unpack_reply
 from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body
 from anypool._serve import prepare, serve
@@ -380,11 +380,11 @@ class ExecutorCrew(OfOneKind):
             return
         with self._lock:
             self._closed = True
-            executor, busy = self._executor, bool(self._trips)
+            executor, sent = self._executor, list(self._trips)
             self._trips.clear()
-        if busy and (kill := getattr(executor, "kill_workers", None)) is not None:
+        if sent and (kill := getattr(executor, "kill_workers", None)) is not None:
             kill()
-        self._aside.call(partial(executor.shutdown, cancel_futures=True))
+        self._aside.call(partial(shut_down, executor, sent, wait=True))
         self._aside.end(_CLOSE_SECONDS)
 
     def desert(self) -> None:
@@ -392,7 +392,7 @@ class ExecutorCrew(OfOneKind):
         if self._closed or self._owner != os.getpid():
             return
         self._closed = True
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        shut_down(self._executor, list(self._trips), wait=False)
         self._aside.end(0.0)
 
 

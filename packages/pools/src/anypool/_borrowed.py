@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, ClassVar, NoReturn
@@ -42,18 +41,13 @@ class Lent(Executor):
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._futures: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """The executor's own."""
-        future = self._executor.submit(fn, *args, **kwargs)
-        self._futures.add(future)
-        return future
+        return self._executor.submit(fn, *args, **kwargs)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - the standard's
-        """Take back what the pool has sent; the rest is its owner's."""
-        for future in list(self._futures) if cancel_futures else ():
-            future.cancel()
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Its owner does that."""
 
 
 def borrow(executor: Executor, options: dict[str, Any]) -> Borrowed:

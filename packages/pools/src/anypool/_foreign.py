@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any, NamedTuple
 
@@ -54,6 +54,13 @@ def begins(executor: Executor, trips: dict[Future[Any], Trip]) -> list[Event]:
     if begun is None:
         return []
     return [Begun(trip.slot, trip.seq, at) for future, trip in trips.items() if trip.watched and (at := begun(future))]
+
+
+def shut_down(executor: Executor, sent: Iterable[Future[Any]], *, wait: bool) -> None:
+    """End an executor and what it has not begun; many have no `cancel_futures`, so each is taken back."""
+    for future in sent:
+        future.cancel()
+    executor.shutdown(wait=wait)
 
 
 def words(error: BaseException | None) -> str:
