@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anypool import TaskTimeout, WorkerLost
+from anypool._slot import Cause
 
 EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -321,4 +322,24 @@ def test_a_worker_from_which_all_was_taken_back_works_on(workers, chunksize, scr
         assert len(rig.workers[number].pipe) == 2 or rig.stream.read == 60
     rig.look(0.1, left=0)
     play(rig, script)
+    rig.check_complete()
+
+
+def test_what_may_begin_once_counts_as_begun_where_nobody_heard_that_it_had_not() -> None:
+    rig = Rig(4, 1, chunksize=4, retries=0)
+    rig.feed()
+    rig.desk.lost(0, Cause("the way to it was lost", own=False, heard=False))
+    (batch,) = rig.stream.collect()
+    assert [type(error) for error in batch[1].values()] == [WorkerLost] * 4
+    assert all(error.begun for error in batch[1].values() if isinstance(error, WorkerLost))
+    assert rig.stream.settled == 4
+
+
+def test_what_may_begin_again_does_so_wherever_it_was_lost() -> None:
+    rig = Rig(4, 1, chunksize=4)
+    rig.feed()
+    rig.workers[0].pipe.clear()
+    rig.desk.lost(0, Cause("the way to it was lost", own=False, heard=False))
+    rig.desk.renewed(0)
+    rig.finish()
     rig.check_complete()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from anypool._chunk import Chunk, Lane, Outcomes
-from anypool._losses import early_loss, free_loss, own_death, timed_out
+from anypool._losses import early_loss, free_loss, own_death, timed_out, unheard_loss
 from anypool._place import Place
 from anypool._slot import Cause, Flight, Slot, Terms
 
@@ -301,7 +301,9 @@ class Desk:
         for at, flight in enumerate(flights):
             rest = flight.chunk.part(flight.progress, flight.chunk.count - flight.progress)
             unbegun = flight.begun is None and (flight.chunk.careful or not reports_items)
-            if at > 0 or not slot.ready:
+            if not cause.heard and flight.chunk.job.lost_retries == 0:
+                unheard_loss(rest, cause)
+            elif at > 0 or not slot.ready:
                 rest.lane.give_back(rest)
             elif unbegun:
                 early_loss(rest, cause, by_itself=cause.own and verdict is None)

@@ -31,6 +31,12 @@ def early_loss(rest: Chunk, cause: Cause, by_itself: bool) -> None:
     rest.lane.settle(rest, 0, Direct([None] * rest.count, errors, errors=dict.fromkeys(errors, False)))
 
 
+def unheard_loss(rest: Chunk, cause: Cause) -> None:
+    """Any of the items may have begun, and none may begin twice."""
+    errors: dict[int, BaseException] = {at: _worker_lost(rest, at, cause) for at in range(rest.count)}
+    rest.lane.settle(rest, 0, Direct([None] * rest.count, errors, errors=dict.fromkeys(errors, False)))
+
+
 def timed_out(rest: Chunk, judged: bool) -> None:
     """The worker was killed for its first item, `judged`, or for one that was done before it was dead."""
     if not judged:

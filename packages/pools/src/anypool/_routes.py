@@ -203,7 +203,7 @@ class Routes:
             # Others have been told of, and nobody has put a new worker there yet.
             if place.state not in (AWAY, LOST):
                 name, host, _ = self.identify(slot)
-                events.append(Lost(slot, Cause(text, False, name, host or cause.host, cause.stderr)))
+                events.append(Lost(slot, Cause(text, False, name, host or cause.host, cause.stderr, heard=False)))
                 place.state = LOST
             place.pid = 0
         return events

@@ -76,10 +76,14 @@ class Slot:
 
 
 class Cause(NamedTuple):
-    """Why a worker is gone; `own` is false when something other than its tasks ended it."""
+    """Why a worker is gone; `own` is false when something other than its tasks ended it.
+
+    `heard` is false if what it had last told was lost on the way: it may have begun more than is known.
+    """
 
     text: str
     own: bool = True
     worker: str = ""
     host: str = ""
     stderr: str = ""
+    heard: bool = True
