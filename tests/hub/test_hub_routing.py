@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hub_rig import FakeHub, Rig  # type: ignore[import-not-found]
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anypool import LauncherUnavailable, PlanError, WorkerLost
@@ -90,9 +90,11 @@ def test_an_item_that_never_may_run_twice_does_not_when_its_hub_dies():
     rig.hubs.kill(0)
     results = rig.finish(stream)
     lost = [at for at, value in enumerate(results) if isinstance(value, WorkerLost)]
-    assert len(lost) == 1
-    assert set(lost) == hit
-    assert results[lost[0]].begun
+    # With it those of its chunk that it had perhaps begun since, for the hub may have died before it could tell.
+    assert lost == list(range(lost[0], lost[0] + len(lost)))
+    assert hit <= set(lost)
+    assert len(lost) <= 5
+    assert all(results[at].begun for at in lost)
     assert "process-0 was lost" in str(results[lost[0]])
     assert max(rig.runs[item] for item in lost) == 1
 
@@ -283,6 +285,7 @@ def test_every_item_has_its_result_and_runs_once_at_a_time_whatever_dies(
 
 
 @given(actions=ACTIONS, hubs=st.integers(1, 3), workers=st.integers(1, 2))
+@example(actions=[("receive", 0), ("resize", 1), ("receive", 0), ("step", 1)], hubs=1, workers=1)
 @settings(max_examples=150, deadline=None)
 def test_an_item_never_runs_twice_if_it_may_not_whatever_dies(actions, hubs, workers):
     rig = Rig(hubs, workers)

@@ -156,7 +156,9 @@ class Routes:
         state.told, state.false_starts = True, 0
         events: list[Event] = []
         for slot, place in list(self.places.items()):
-            if place.hub == hub and place.wire not in offered and place.state in (STARTING, FRESH):
+            # One with an incarnation was asked for since, and is not what the hub speaks of.
+            asked = place.hub == hub and place.state in (STARTING, FRESH) and not place.incarnation
+            if asked and place.wire not in offered:
                 place.state = AWAY
                 events.append(Lost(slot, Cause("its hub has no room for it", own=False)))
         for wire in sorted(offered - set(self.wires(hub))):
