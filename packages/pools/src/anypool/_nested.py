@@ -56,6 +56,8 @@ class NestedCrew(OfOneKind):
             if getattr(outer, name, None) is not None:
                 raise PlanError(f"{outer} runs no tasks in {recipe}; {name}= belongs to {recipe.parts[-1].name!r}")
         self.scope: Scope | None = None
+        # Whether it has been told that nothing will run any more, and why.
+        self._failed = False
         self.reports_items, self.tells_cpus = _KNOWN.get(recipe.parts[-1].name, (False, False))
         self._inner = _packed_inside(inner[0] if len(inner) == 1 else Nested(parts=tuple(inner)))
         self._workers = recipe.size
@@ -255,13 +257,13 @@ class NestedCrew(OfOneKind):
             if place.hub == lost.slot and place.pid:
                 self.hubs.forget(place.pid)
         events = self.routes.hub_lost(lost.slot, lost.cause)
-        if self.routes.all_gone:
+        if self.routes.all_gone and not self._failed:
             text = f"no hub could be started: {lost.cause.text}\n{lost.cause.stderr}".rstrip()
             events += self._fail(WorkerLost(text, cause=lost.cause.text))
         return events
 
     def _fail(self, error: BaseException) -> list[Event]:
-        failure = Failed(error)
+        failure, self._failed = Failed(error), True
         self.hubs.fail(failure)
         for state in self.routes.hubs:
             state.gone = True
