@@ -404,6 +404,8 @@ def quota_of_one() -> Iterator[tuple[Path, str]]:
     try:
         folder.mkdir()
     except OSError as error:
+        if os.environ.get("CI"):
+            raise
         pytest.skip(f"no control group may be made here: {error}")
     try:
         if version == "v2":
