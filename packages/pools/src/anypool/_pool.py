@@ -18,6 +18,7 @@ from anypool._context import Scope, entered, scope
 from anypool._crew import Crew, WorkerInfo
 from anypool._engine import Engine
 from anypool._errors import PoolClosed
+from anypool._gate import current
 from anypool._helper import helper
 from anypool._launcher import Launcher, cpus
 from anypool._launching import crew_of
@@ -37,6 +38,8 @@ __all__: list[str] = []
 
 # Seconds that a thread waits for another one that is ending the pool.
 _END_SECONDS = 15.0
+# Ends the name of a pool that stands for another of the same process, in a thread that can take no work of that one.
+_WITHIN = " within"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -125,7 +128,10 @@ class Pool(Maps, SingleCalls):
         self._caller = None
         self._past = totals["tasks"], totals["busy"]
         self._state = "closed"
+        within = pools.get(self._id + _WITHIN)
         try:
+            if isinstance(within, Pool):
+                within.terminate()
             if engine is not None and not engine.forked:
                 engine.close()
             left(self)
@@ -378,9 +384,16 @@ class Pool(Maps, SingleCalls):
 
 
 def _arrive(identity: str, launcher: Launcher, below: tuple[Launcher, ...]) -> Pool:
-    """A pickled pool: the original where it lives, one and the same equivalent elsewhere."""
+    """A pickled pool: the original where it lives, one and the same equivalent elsewhere.
+
+    Elsewhere is also a thread of somebody's executor here: it can't take work of the pool that it waits for.
+    """
     with guests.arriving:
+        identity = identity.removesuffix(_WITHIN)
         pool = pools.get(identity)
+        if isinstance(pool, Pool) and not pool._used and loading() and current() is None:  # noqa: SLF001 - our own
+            identity += _WITHIN
+            pool = pools.get(identity)
         if not isinstance(pool, Pool):
             pool = Pool(launcher, below=below, start=False)
             pool._become_guest(identity)  # noqa: SLF001 - our own
