@@ -353,11 +353,6 @@ class Pool(Maps, SingleCalls):
         pools[identity] = self
         guests.add(self)
 
-    @property
-    def _awake(self) -> bool:
-        """Whether there are workers."""
-        return self._live() is not None
-
     def _forked(self) -> None:
         """This is a copy in a forked child: the workers stay with the parent."""
         self._lock = threading.Lock()
@@ -402,6 +397,4 @@ def _arrive(identity: str, launcher: Launcher, below: tuple[Launcher, ...]) -> P
         return pool
 
 
-for _public in (Pool, Result, WorkerInfo):
-    _public.__module__ = "anypool"
-del _public
+Pool.__module__ = Result.__module__ = WorkerInfo.__module__ = "anypool"

@@ -46,9 +46,6 @@ class Known(Protocol):
 
     _on_executor: bool
 
-    @property
-    def _awake(self) -> bool: ...
-
     def _live(self) -> Working | None: ...
 
     def close(self) -> None: ...
@@ -166,7 +163,7 @@ class Guests:
                 except Exception:
                     logging.getLogger("anypool").exception("resting %r", pool)
             with self._lock:
-                if not any(pool._awake for pool in self._pools):
+                if not any(pool._live() is not None for pool in self._pools):
                     self._thread = None
                     return
 
@@ -176,7 +173,9 @@ guests = Guests()
 
 def finish(executors_only: bool = False) -> None:
     """Do what leaving `with` does, for pools that were never closed; an interrupt ends them at once."""
-    left = [pool for pool in list(pools.values()) if pool._awake and (pool._on_executor or not executors_only)]
+    left = [
+        pool for pool in list(pools.values()) if pool._live() is not None and (pool._on_executor or not executors_only)
+    ]
     try:
         for pool in left:
             pool.close()
@@ -272,7 +271,7 @@ def _finish_executors() -> None:
 
 def _terminate(executors_only: bool = False) -> None:
     for pool in list(pools.values()):
-        if pool._awake and (pool._on_executor or not executors_only):
+        if pool._live() is not None and (pool._on_executor or not executors_only):
             pool.terminate()
 
 
