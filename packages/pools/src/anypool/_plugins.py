@@ -14,6 +14,7 @@ import pluggy
 from anypool import hookspecs
 from anypool._entries import source, stated_api, the_point
 from anypool._errors import AnypoolError, LauncherUnavailable, PlanError
+from anypool._failure import describe
 from anypool._hooks import PROJECT
 from anypool._launcher import LAUNCHER_API, Launcher
 from anypool._registry import attention, strangers
@@ -192,7 +193,7 @@ def _load(point: EntryPoint, name: str) -> Plugin:
     except BaseException as error:  # whatever a stranger's module raises is reported, and disturbs nobody else
         newer = isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "anypool"
         hint = f"; it may need another anypool than this one, {version('anypool')}" if newer else ""
-        said = f"{type(error).__name__}: {error}{hint}"
+        said = f"{type(error).__name__}: {describe(error).message}{hint}"
         raise LauncherUnavailable(f"the plugin of launcher {name!r} ({where}, {point.value}) fails: {said}") from error
     if name not in plugin.launchers:
         given = (
@@ -231,7 +232,7 @@ def _checked(kind: Any, where: str) -> type[Launcher]:
 
 def _incompatible(name: str, where: str, api: int) -> str:
     return (
-        f"launcher {name!r} of {where} was written for contract {api}, and this anypool has contract {LAUNCHER_API}; "
+        f"launcher {name!r} of {where} was written for contract {api!r}, and this anypool has contract {LAUNCHER_API}; "
         "install versions that agree"
     )
 
