@@ -398,38 +398,38 @@ def test_registered_as_well_it_sees_all_pools_and_is_told_once(site):
     assert said == "told one 10\ntold thread 20"
 
 
-CONFIGURED = """
-import sys, types
-config = types.ModuleType("anypool._config")
-config.observers = lambda: {named!r}
-sys.modules["anypool._config"] = config
-import anypool
-"""
-
-
 @pytest.mark.parametrize("text", ["serial", "thread:2", "process:2"])
 def test_an_observer_that_the_configuration_names_is_told_of_all_pools(site, text):
     site.add("watcher", f"import anypool, sys\n{OBSERVER}\nme = sys.modules[__name__]")
     site.write("anypool.toml", 'observers = ["watcher:me"]\n')
-    code = CONFIGURED.format(named=["watcher:me"])
-    said = site.says(f"{code}\nwith anypool.get_pool({text!r}) as pool: pool.map(abs, range(10))")
+    said = site.says(f"import anypool\nwith anypool.get_pool({text!r}) as pool: pool.map(abs, range(10))")
     assert said == f"told {text.partition(':')[0]} 10"
 
 
-@pytest.mark.parametrize("named", ["nothing_there:x", "watcher:nothing", "watcher", "watcher:plain"])
+NO_OBSERVERS = {
+    "nothing_there:x": "ModuleNotFoundError", "watcher:nothing": "AttributeError", "watcher:plain": "ValueError",
+    "leaves:x": "SystemExit: 3",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", NO_OBSERVERS)
 def test_a_configured_observer_that_is_none_is_an_error_each_time_before_any_worker_starts(site, named):
     site.add("watcher", "plain = object()")
-    site.write("anypool.toml", f'observers = ["{named}"]\n')
-    code = (
-        CONFIGURED.format(named=[named])
-        + """
-for _ in range(2):
-    try:
-        anypool.get_pool("process:2")
-    except anypool.PlanError as error:
-        print(error)
-"""
-    )
-    first, second = site.says(code).splitlines()
+    site.add("leaves", "raise SystemExit(3)")
+    path = site.write("anypool.toml", f'observers = ["{named}"]\n')
+    first, second = site.says("""
+        import anypool
+        for _ in range(2):
+            try:
+                anypool.get_pool("process:2")
+            except anypool.PlanError as error:
+                print(error)
+    """).splitlines()
     assert first == second
-    assert f"got {named!r}" in first
+    assert first.startswith(f"{path}: observers: expected package.module:object")
+    assert f"got {named!r}: {NO_OBSERVERS[named]}" in first
+
+
+def test_what_looks_like_a_configuration_and_is_a_pipe_keeps_nobody_waiting(site):
+    os.mkfifo(site.write("pyproject.toml", "").with_name("anypool.toml"))
+    site.says("import anypool\nwith anypool.get_pool('thread:1') as pool: pool.map(abs, range(10))")

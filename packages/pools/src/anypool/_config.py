@@ -63,9 +63,10 @@ def hosts() -> dict[str, Host]:
     return {name: host for each in reversed(settings()) for name, host in each.hosts.items()}
 
 
-def observers() -> tuple[str, ...]:
-    """The objects, as `package.module:object`, that watch every pool: those of both files, the user's first."""
-    return tuple(dict.fromkeys(text.text for each in reversed(settings()) for text in each.observers))
+def observers() -> tuple[Text, ...]:
+    """The objects, as `package.module:object`, that watch every pool: those of both files once, the user's first."""
+    said = [text for each in reversed(settings()) for text in each.observers]
+    return tuple({each.text: each for each in reversed(said)}.values())[::-1]
 
 
 def checked(file: File) -> Settings:

@@ -40,6 +40,16 @@ def files() -> list[File]:
     return [file for file in (in_project(), of_user()) if file is not None]
 
 
+def mention(word: bytes) -> bool:
+    """Whether any file that may count here has this word: to parse them takes as long as starting a worker."""
+    try:
+        folders = upwards(os.getcwd())
+    except OSError:
+        folders = []
+    paths = [os.path.join(folder, name) for folder in folders for name in (NAME, PROJECT)]
+    return any((found := _read(path, ours=False)) and word in found[0] for path in (*paths, user_file()))
+
+
 def in_project() -> File | None:
     """The nearest file from the working folder upwards, as far as the project's root.
 

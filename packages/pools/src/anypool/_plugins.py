@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, version
 from typing import Any
 
@@ -146,30 +146,24 @@ class Plugins:
 
     def register_configured(self) -> None:
         """Register what the configuration names; `PlanError` for what is no observer."""
+        from anypool._config import observers
+
         with self._lock:
-            for text in named_observers():
+            for text, source in observers():
                 if text in self._configured:
                     continue
                 try:
                     observer = _imported(text)
                     if all(plugin.implementation is not observer for plugin in self._registered):
                         self.register(observer)
-                except Exception as error:
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # a stranger's module, as in `_load`
                     raise PlanError(
-                        f"the configuration's observers: expected package.module:object that has an observer's hooks, "
-                        f"got {text!r}: {type(error).__name__}: {error}"
+                        f"{source}: expected package.module:object that has an observer's hooks, got {text!r}: "
+                        f"{type(error).__name__}: {describe(error).message}"
                     ) from error
                 self._configured.add(text)
-
-
-def named_observers() -> Sequence[str]:
-    """What the configuration files that hold here name as observers."""
-    try:
-        config = importlib.import_module("anypool._config")
-    except ModuleNotFoundError:
-        return ()
-    named: Sequence[str] = config.observers()
-    return named
 
 
 def _imported(text: str) -> object:
