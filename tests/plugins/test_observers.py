@@ -14,8 +14,7 @@ import pytest
 from plugin_rig import Recorder, launcher  # type: ignore[import-not-found]
 
 import anypool
-from anypool import get_pool
-from anypool._helper import helper
+from anypool import Pool, get_pool
 from anypool._plugins import Plugin
 
 on_each = pytest.mark.parametrize("text", ["serial", "thread:2", "process:2"])
@@ -231,7 +230,7 @@ def test_a_restarted_pool_keeps_its_name_and_is_observed(recorder):
     assert len(recorder.of("worker_started")) == 2
 
 
-def test_observers_are_called_on_the_helper_and_may_use_the_pool():
+def test_observers_are_called_on_a_thread_of_their_own_and_may_use_the_pool():
     threads, results = [], []
 
     class Curious:
@@ -249,7 +248,7 @@ def test_observers_are_called_on_the_helper_and_may_use_the_pool():
             pool.map(abs, range(11))
     finally:
         anypool.unregister(observer)
-    assert set(threads) == {"anypool-helper"}
+    assert set(threads) == {"anypool-helper-observers"}
     assert [result.result(timeout=10) for result in results] == [5]
 
 
@@ -279,23 +278,31 @@ def test_an_observer_that_raises_is_logged_once_and_disturbs_neither_pool_nor_ot
     assert record.exc_info[0] is error
 
 
-def test_an_observer_that_hangs_does_not_keep_a_pool_from_ending(monkeypatch, recorder):
+@pytest.mark.parametrize(
+    "end", [Pool.terminate, lambda pool: pool.__exit__(None, None, None)], ids=["terminate", "exit"]
+)
+def test_an_observer_that_hangs_keeps_no_result_from_coming_and_no_pool_from_ending(monkeypatch, recorder, end):
     from anypool import _observing
 
     monkeypatch.setattr(_observing, "_PATIENCE", 0.2)
+    monkeypatch.setattr(_observing, "_hang", False)
     free = threading.Event()
 
     class Slow:
         @anypool.hookimpl
         def anypool_map_finished(self):
-            free.wait(30)
+            free.wait(60)
 
     observer = Slow()
     anypool.register(observer)
     pool = get_pool("thread:2")
     try:
         pool.map(abs, range(10))
-        pool.terminate()
+        told = threading.Event()
+        pool.amap(abs, range(10), callback=lambda _: told.set())
+        assert told.wait(10)
+        end(pool)
+        assert not free.is_set()
         assert recorder.of("chunk_done")
     finally:
         free.set()
@@ -307,7 +314,7 @@ def test_events_that_nobody_takes_in_time_are_dropped_and_counted(monkeypatch, c
 
     calls: list[Callable[[], object]] = []
     monkeypatch.setattr(_observing, "_MOST_WAITING", 3)
-    monkeypatch.setattr(helper, "call", calls.append)
+    monkeypatch.setattr(_observing.teller_thread, "call", calls.append)
     teller = _observing.Teller("thread")
     teller.observers = (Plugin(Recorder(), "a test"),)
     for number in range(5):
