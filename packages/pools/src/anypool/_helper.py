@@ -74,7 +74,7 @@ class Helper:
         self._wake.set()
 
     def finish_callbacks(self, seconds: float = float("inf")) -> bool:
-        """Wait until the callbacks that were given so far have returned, unless this is one; whether they have in time."""
+        """Wait until the callbacks given so far have returned, unless this is one; whether they have in time."""
         thread = self._thread
         if thread is None or thread is threading.current_thread() or not (self._callbacks or self._calling):
             return True

@@ -69,7 +69,7 @@ class Plugins:
     """What is used in this process; other plugins are names until somebody asks for one."""
 
     def __init__(self) -> None:
-        # Reentrant: a plugin may ask for another one's launcher while it is imported.
+        # Not held while a plugin is imported, which another thread may be doing, and wait for this one.
         self._lock = threading.RLock()
         self._loaded: dict[str, Plugin] = {}
         self._registered: list[Plugin] = []
@@ -85,9 +85,12 @@ class Plugins:
             for plugin in self._registered:
                 if name in plugin.launchers:
                     return plugin.launchers[name]
-            if name not in self._loaded:
-                self._loaded[name] = _load(the_point(name), name)
-            return self._loaded[name].launchers[name]
+        return self._load(name).launchers[name]
+
+    def _load(self, name: str) -> Plugin:
+        plugin = self._loaded.get(name)
+        # If several threads have loaded it, the first one's holds.
+        return plugin if plugin is not None else self._loaded.setdefault(name, _load(the_point(name), name))
 
     def register(self, implementation: object) -> None:
         """Have an object's hooks called from now on, in pools of every launcher; its launchers can be named."""
@@ -127,43 +130,44 @@ class Plugins:
     def observers(self, launcher: Launcher) -> tuple[Plugin, ...]:
         """Whom to tell what happens in a launcher's pools: its own plugin, and all that are registered."""
         names = tuple(strangers(launcher))
+        if (found := self._observers.get(names)) is not None:
+            return found
+        own = [plugin for plugin in map(self._plugin_of, names) if plugin is not None]
         with self._lock:
-            if names not in self._observers:
-                own = [plugin for plugin in map(self._plugin_of, names) if plugin is not None]
-                # One that is registered too is told once.
-                known = {id(plugin.implementation): plugin for plugin in [*own, *self._registered]}
-                self._observers[names] = tuple(plugin for plugin in known.values() if plugin.observes)
-            return self._observers[names]
+            # One that is registered too is told once.
+            known = {id(plugin.implementation): plugin for plugin in [*own, *self._registered]}
+            self._observers[names] = found = tuple(plugin for plugin in known.values() if plugin.observes)
+        return found
 
     def _plugin_of(self, name: str) -> Plugin | None:
-        if name not in self._loaded:
-            try:
-                self._loaded[name] = _load(the_point(name), name)
-            except AnypoolError:
-                # A class that no entry point names may be used all the same.
-                return None
-        return self._loaded[name]
+        try:
+            return self._load(name)
+        except AnypoolError:
+            # A class that no entry point names may be used all the same.
+            return None
 
     def register_configured(self) -> None:
         """Register what the configuration names; `PlanError` for what is no observer."""
         from anypool._config import observers
 
-        with self._lock:
-            for text, source in observers():
-                if text in self._configured:
-                    continue
-                try:
-                    observer = _imported(text)
-                    if all(plugin.implementation is not observer for plugin in self._registered):
+        for text, where in observers():
+            if text in self._configured:
+                continue
+            try:
+                observer = _imported(text)
+                with self._lock:
+                    known = any(plugin.implementation is observer for plugin in self._registered)
+                    # Another thread may have been faster.
+                    if not known and text not in self._configured:
                         self.register(observer)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException as error:  # a stranger's module, as in `_load`
-                    raise PlanError(
-                        f"{source}: expected package.module:object that has an observer's hooks, got {text!r}: "
-                        f"{type(error).__name__}: {describe(error).message}"
-                    ) from error
-                self._configured.add(text)
+                    self._configured.add(text)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a stranger's module, as in `_load`
+                raise PlanError(
+                    f"{where}: expected package.module:object that has an observer's hooks, got {text!r}: "
+                    f"{type(error).__name__}: {describe(error).message}"
+                ) from error
 
 
 def _imported(text: str) -> object:
