@@ -14,7 +14,7 @@ import pytest
 from plugin_rig import Recorder, launcher  # type: ignore[import-not-found]
 
 import anypool
-from anypool import Pool, get_pool
+from anypool import Pool, Thread, get_pool
 from anypool._plugins import Plugin
 
 on_each = pytest.mark.parametrize("text", ["serial", "thread:2", "process:2"])
@@ -85,6 +85,23 @@ def test_the_workers_that_take_tasks_are_told_before_what_they_do(recorder, text
             seen.add(event["worker"])
         elif hook == "chunk_done":
             assert event["worker"] in seen
+
+
+def test_an_observer_that_is_registered_while_workers_start_is_told_of_their_pool(monkeypatch):
+    watcher, launch = Recorder(), Thread.launch
+
+    def launch_meanwhile(self):
+        anypool.register(watcher)
+        return launch(self)
+
+    monkeypatch.setattr(Thread, "launch", launch_meanwhile)
+    try:
+        with get_pool("thread:2") as pool:
+            pool.map(abs, range(10))
+    finally:
+        anypool.unregister(watcher)
+    assert len(watcher.of("worker_started")) == 2
+    assert len(watcher.of("map_finished")) == 1
 
 
 @on_each
@@ -231,7 +248,7 @@ def test_a_restarted_pool_keeps_its_name_and_is_observed(recorder):
 
 
 def test_observers_are_called_on_a_thread_of_their_own_and_may_use_the_pool():
-    threads, results = [], []
+    threads, results, used = [], [], threading.Event()
 
     class Curious:
         @anypool.hookimpl
@@ -239,6 +256,7 @@ def test_observers_are_called_on_a_thread_of_their_own_and_may_use_the_pool():
             threads.append(threading.current_thread().name)
             if count == 10:
                 results.append(pool.submit(abs, -5))
+                used.set()
 
     observer = Curious()
     anypool.register(observer)
@@ -246,6 +264,7 @@ def test_observers_are_called_on_a_thread_of_their_own_and_may_use_the_pool():
         with get_pool("process:2") as pool:
             pool.amap(abs, range(10)).get(timeout=30)
             pool.map(abs, range(11))
+            assert used.wait(30)
     finally:
         anypool.unregister(observer)
     assert set(threads) == {"anypool-helper-observers"}

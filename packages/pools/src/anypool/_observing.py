@@ -7,10 +7,10 @@ import logging
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from anypool._helper import Helper
 from anypool._plugins import Plugin, plugins
@@ -30,8 +30,6 @@ __all__: list[str] = []
 _MOST_WAITING = 100_000
 # Seconds that leaving a pool waits for observers; and when the last one has waited in vain.
 _PATIENCE, _LITTLE_PATIENCE = 10.0, 0.1
-
-E = TypeVar("E", bound="Engine")
 
 # Not the one that all work needs: an observer may never return.
 teller_thread = Helper("anypool-helper-observers")
@@ -192,14 +190,11 @@ class Observer:
         self._teller.leave()
 
 
-def observed(pool: Pool, make: Callable[[], E]) -> E:
-    """The engine that `make` makes, with a pool's observers told of all that happens in it, if it has any."""
-    observers = plugins.observers(pool.launcher)
-    engine = make()
-    if observers:
+def observe(pool: Pool, engine: Engine) -> None:
+    """Have a pool's observers, if it has any, told of all that happens in its new engine."""
+    if observers := plugins.observers(pool.launcher):
         with engine.section:
             _attach(engine, pool, observers, new=True)
-    return engine
 
 
 def _attach(engine: Engine, pool: Pool, observers: tuple[Plugin, ...], new: bool) -> None:

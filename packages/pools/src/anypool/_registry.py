@@ -100,11 +100,13 @@ def observed(pool: Any, make: Callable[[], E]) -> E:
     """The engine that `make` makes for a pool, with observers told of what happens in it, if there are any."""
     if not attention.settled:
         attention.settle()
-    if not attention.everywhere and (pool.launcher.name in BUILT_IN or not strangers(pool.launcher)):
-        return make()
-    from anypool import _observing
+    # First, for an observer may be registered while workers start.
+    engine = make()
+    if attention.everywhere or (pool.launcher.name not in BUILT_IN and strangers(pool.launcher)):
+        from anypool import _observing
 
-    return _observing.observed(pool, make)
+        _observing.observe(pool, engine)
+    return engine
 
 
 def left(pool: Any) -> None:
