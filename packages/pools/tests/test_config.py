@@ -63,10 +63,13 @@ BAD = [
     ('observers = "a:b"', "observers: expected a list of texts, got 'a:b'"),
     ('observers = ["a.b"]', "observers: expected package.module:object, got 'a.b'"),
     ('observers = ["a.b:c()"]', "observers: expected package.module:object, got 'a.b:c()'"),
+    ("plan = " + "9" * 5000, "Exceeds the limit"),
+    ("plan = 0x" + "f" * 5000, "plan: expected a plan, as text, got a number of more digits than can be shown"),
+    ("plan = " + "[" * 5000 + "]" * 5000, ""),
 ]
 
 
-@pytest.mark.parametrize("text, message", BAD, ids=[text for text, _ in BAD])
+@pytest.mark.parametrize("text, message", BAD, ids=[text[:80] for text, _ in BAD])
 def test_a_bad_line_says_file_key_and_what_was_expected(text: str, message: str) -> None:
     path = write(Path.cwd() / "anypool.toml", text)
     with pytest.raises(PlanError) as caught:

@@ -93,7 +93,11 @@ class _Table:
         return f"{self.file.path}: {self.file.prefix}{self.key}{name}"
 
     def wrong(self, name: str, expected: str) -> PlanError:
-        return PlanError(f"{self.place(name)}: expected {expected}, got {self.table[name]!r}")
+        try:
+            got = repr(self.table[name])
+        except ValueError:
+            got = "a number of more digits than can be shown"
+        return PlanError(f"{self.place(name)}: expected {expected}, got {got}")
 
     def only(self, known: Iterable[str]) -> None:
         for name in self.table:

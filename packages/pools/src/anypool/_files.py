@@ -208,7 +208,7 @@ def _parsed(path: str, data: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _error(f"{path}: line {line}: expected UTF-8, got byte {data[error.start]:#04x}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits, or too many brackets
         raise _error(f"{path}: {error}") from error
 
 
