@@ -195,6 +195,15 @@ def test_a_call_that_is_stopped_costs_its_worker_only(tmp_path, wait_until):
         assert hubs_of(pool) == hubs
 
 
+def test_a_call_that_ends_its_hub_each_time_costs_itself_only():
+    # One slot, so that it is the first thing that each new hub is given.
+    with opened("process:1/thread:1") as pool:
+        lost, others = pool.submit(os._exit, 3), [pool.submit(abs, -x) for x in range(20)]
+        assert [other.result(30) for other in others] == list(range(20))
+        assert isinstance(lost.exception(30), WorkerLost)
+        assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
+
+
 def wait_for_the_others(x, folder, others):
     """Item 200, behind which others are on their way, ends once all others have; whether it saw that."""
     if x != 200:
