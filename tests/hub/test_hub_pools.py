@@ -50,6 +50,12 @@ def meet(_):
     return os.getpid(), threading.get_ident()
 
 
+def test_a_path_claims_what_all_of_its_parts_do():
+    assert (Process(2) / Process(2)).traits == Process.traits
+    assert (Process(2) / Thread(2)).traits == Process.traits._replace(isolates=False)
+    assert (Process(2) / Standard(2)).traits == Launcher.traits
+
+
 def test_workers_say_where_they_are(pool, launcher):
     pool.map(meet, range(len(pool)), chunksize=1)
     names = [worker.name for worker in pool.workers()]
