@@ -73,6 +73,8 @@ class Hub:
                 return
             router.out.insert(0, _with_slots(hello, slots))
             router.greet()
+            # Before a thread of it runs anything, which may end this process: that would be no false start.
+            self._send()
             self._take(arrived)
             self._route(inside, decoder)
         finally:

@@ -123,7 +123,12 @@ def launched_here(launcher: Launcher) -> Executor | Crew:
     """Start a launcher's workers; where it can't run, `LauncherUnavailable` in the words of `anypool backends`."""
     if (why := launcher.missing()) is not None:
         raise LauncherUnavailable(why)
-    return launcher.launch()
+    launched = launcher.launch()
+    # By what it has, for a crew is of no class in particular.
+    if not (isinstance(launched, Executor) or hasattr(launched, "renew")):
+        expected = "a concurrent.futures.Executor or a Crew"
+        raise LauncherUnavailable(f"launch() of launcher {launcher.name!r} returns {expected}, got {launched!r}")
+    return launched
 
 
 @recipe
