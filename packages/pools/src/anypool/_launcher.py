@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+# A message has two bytes for whose it is.
+_MOST_WORKERS = (1 << 16) - 1
+
 LAUNCHER_API = 1
 
 
@@ -71,6 +74,8 @@ class Launcher:
     def __post_init__(self) -> None:
         if self.workers is not None:
             object.__setattr__(self, "workers", whole("workers", self.workers, 1))
+            if self.workers > _MOST_WORKERS:
+                raise ValueError(f"a pool has at most {_MOST_WORKERS:,} workers, got workers={self.workers}")
         if self.tags:
             object.__setattr__(self, "tags", names_of("tags", self.tags))
 
