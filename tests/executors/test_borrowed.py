@@ -123,11 +123,18 @@ class Plain(cf.Executor):
         return self._inner.submit(*call, **kwargs)
 
 
+class Telling(Plain):
+    """One that tells it as executorlib's do."""
+
+    max_workers = 5
+
+
 def test_the_number_of_workers_is_the_executors_own_or_what_is_said(threads: cf.ThreadPoolExecutor) -> None:
     for executor, options, expected in (
         (threads, {}, 3),
         (threads, {"workers": 2}, 2),
         (Plain(threads), {}, usable_cpus()),
+        (Telling(threads), {}, 5),
     ):
         with get_pool(executor, **options) as pool:
             assert len(pool) == expected

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, ClassVar
 
@@ -252,6 +253,48 @@ def test_what_runs_beside_a_call_that_fails_alone_is_not_begun_again(two_on_a_sl
             Stage.cues[name].set()
         assert [result.result(10) for result in results] == ["A", "C", "B", "D"]
     assert [Stage.began[name] for name in "ABCD"] == [2, 1, 1, 1]
+
+
+class Chained(Executor):
+    """Nothing ends before a call is cancelled; as that of dask, that waits for the thread that tells of another one."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self.told: list[bool] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = Chain(self)
+        self.calls.append((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def tell_first(self) -> None:
+        first, call = self.calls[0]
+        teller = threading.Thread(target=lambda: first.set_result(call()), daemon=True)
+        teller.start()
+        teller.join(5)
+        self.told.append(not teller.is_alive())
+
+
+class Chain(Future[Any]):
+    def __init__(self, executor: Chained) -> None:
+        super().__init__()
+        self.executor = executor
+
+    def cancel(self) -> bool:
+        if not self.executor.told:
+            self.executor.tell_first()
+        return super().cancel()
+
+
+def test_a_call_is_cancelled_while_another_ones_result_is_told() -> None:
+    executor = Chained()
+    with over(lambda: executor, 2) as pool:
+        first, second = pool.submit(abs, -1), pool.submit(abs, -2)
+        assert second.kill()
+        assert first.result(10) == 1
+        with pytest.raises(WorkerLost):
+            second.result(10)
+    assert executor.told == [True]
 
 
 kept: list[Pool] = []

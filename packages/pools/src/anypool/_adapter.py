@@ -15,13 +15,13 @@ from anypool._aside import Aside
 from anypool._chunk import Body
 from anypool._crew import Event, Failed, Gained, Lost, Needed, OfOneKind, Replied
 from anypool._errors import WorkerLost
-from anypool._foreign import Trip, Unmade, begins, encoded, final, shut_down, words
+from anypool._foreign import Trip, Unmade, begins, encoded, final, no_segments, shut_down, words
 from anypool._outcomes import Unopened, unpack_reply
 from anypool._packs import Packs
 from anypool._serve import prepare, serve
 from anypool._shield import give_back
 from anypool._slot import Cause, Flight
-from anypool._wire import NO_DIGEST, Buffer, Decoder, Kind, Ref
+from anypool._wire import NO_DIGEST, Decoder, Kind
 
 __all__: list[str] = []
 
@@ -147,7 +147,7 @@ class ExecutorCrew(Packs, OfOneKind):
             if messages[0].kind == Kind.NEED:
                 self._deliver([Needed(trip.slot, trip.seq)])
                 return
-            outcomes = [Unopened(each) if self.unopened else unpack_reply(each, _no_segments) for each in messages]
+            outcomes = [Unopened(each) if self.unopened else unpack_reply(each, no_segments) for each in messages]
             self._deliver([Replied(trip.slot, trip.seq, each, each is outcomes[-1]) for each in outcomes])
         finally:
             self._told(trip.slot)
@@ -270,16 +270,10 @@ class ExecutorCrew(Packs, OfOneKind):
                 self._aside.call(self._kill_doomed)
                 return
             held = {future: trip for future, trip in self._trips.items() if trip.slot == slot}
-            running = {future for future in held if not future.cancel()}
             judged = min([trip.seq for trip in held.values()], default=0) if slot not in self._telling else 0
-            given_up = [future for future in running if final(held[future], judged)]
-            for future in held.keys() - running | set(given_up):
-                self._forget(future)
             self._falling.add(slot)
             self._ending[slot] = self._loss(slot, "given up", own=False)
-            if given_up:
-                self._away.add(slot)
-        self._aside.call(partial(self._give_back, slot, given_up))
+        self._aside.call(partial(self._give_back, slot, held, judged))
 
     def _kill_doomed(self) -> None:
         with self._lock:
@@ -294,16 +288,23 @@ class ExecutorCrew(Packs, OfOneKind):
                 self._ending.pop(slot, None)
         self._deliver([self._loss(slot, words(None), own=False) for slot in slots])
 
-    def _give_back(self, slot: int, running: list[Future[Any]]) -> None:
+    def _give_back(self, slot: int, held: dict[Future[Any], Trip], judged: int) -> None:
+        # No lock is held: dask's `cancel` waits for the thread that tells results, and that may wait for the engine's.
+        taken = {future for future in held if future.cancel()}
+        with self._lock:
+            left = {each for each in held.keys() & self._trips.keys() - taken if final(held[each], judged)}
+            for future in taken | left:
+                self._forget(future)
+            if left:
+                self._away.add(slot)
         self._end(slot)
-        left = set(running)
 
         def ended(future: Future[Any]) -> None:
             left.discard(future)
             if not left:
                 self._aside.call(partial(self._returned, slot))
 
-        for future in running:
+        for future in list(left):
             future.add_done_callback(ended)
 
     def _returned(self, slot: int) -> None:
@@ -377,7 +378,3 @@ class ExecutorCrew(Packs, OfOneKind):
         self._closed = True
         shut_down(self._executor, list(self._trips), wait=False)
         self._aside.end(0.0)
-
-
-def _no_segments(ref: Ref) -> Buffer:
-    raise ValueError(f"{ref} from a worker that has no segments")

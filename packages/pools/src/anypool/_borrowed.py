@@ -63,7 +63,7 @@ def borrow(executor: Executor, options: dict[str, Any]) -> Borrowed:
 
 def _size_of(executor: Executor) -> int:
     """Calls that an executor runs at a time, where it tells; else as many as there are usable CPUs."""
-    for told in (_standard, _dask):
+    for told in (_standard, _executorlib, _dask):
         try:
             if (size := told(executor)) > 0:
                 return int(size)
@@ -75,6 +75,10 @@ def _size_of(executor: Executor) -> int:
 def _standard(executor: Any) -> int:
     # Of the standard pools, loky, mpi4py.futures and many that are like them.
     return executor._max_workers  # type: ignore[no-any-return]  # noqa: SLF001 - it has no other name
+
+
+def _executorlib(executor: Any) -> int:
+    return executor.max_workers  # type: ignore[no-any-return]
 
 
 def _dask(executor: Any) -> int:

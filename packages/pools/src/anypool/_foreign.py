@@ -10,7 +10,7 @@ from anypool._buffers import Buffers
 from anypool._crew import Begun, Event
 from anypool._packing import run_message
 from anypool._slot import Flight
-from anypool._wire import Ref, encode
+from anypool._wire import Buffer, Ref, encode
 
 __all__: list[str] = []
 
@@ -40,6 +40,11 @@ def encoded(slot: int, flight: Flight, with_body: bool, careful: bool) -> bytes:
     message = run_message(slot, flight, with_body, careful)
     message.parts = [Buffers.read(part) if type(part) is Ref else part for part in message.parts]
     return b"".join(encode(message))
+
+
+def no_segments(ref: Ref) -> Buffer:
+    """What would read a buffer of a reply, all of which came with it."""
+    raise ValueError(f"{ref} from a worker that has no segments")
 
 
 def final(trip: Trip, judged: int) -> bool:
