@@ -158,7 +158,7 @@ pool = get_pool("LAUNCHER", oversubscribe=True)
 pool.map(abs, range(4))
 print("mapping", flush=True)
 try:
-    pool.map(lambda _: (print("begun", flush=True), time.sleep(60)), range(2), chunksize=1)
+    pool.map(lambda _: (print("begun\\n", end="", flush=True), time.sleep(60)), range(2), chunksize=1)
 except KeyboardInterrupt:
     print(pool.map(abs, [-1, -2]))
 pool.close()
