@@ -121,10 +121,14 @@ class Pool(Maps, SingleCalls):
 
     def _end(self) -> None:
         totals = self.stats()
+        # No call between looking and setting, so no other thread comes between.
+        if self._state == "closed":
+            self._gone.wait(_END_SECONDS)
+            return
+        self._state = "closed"
         engine, self._made = self._made, None
         self._caller = None
         self._past = totals["tasks"], totals["busy"]
-        self._state = "closed"
         try:
             if engine is not None and not engine.forked:
                 engine.close()
