@@ -50,6 +50,13 @@ On Debian and Ubuntu: apt-get install python3-venv. Elsewhere install pip or uv.
 UV_VARIABLES = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE", "timeout": "UV_HTTP_TIMEOUT"}
 
 
+def build_wheel(*_: object) -> NoReturn:
+    """What `pip install .` asks for."""
+    sys.exit(
+        "There is nothing to install at the root. In this folder: pip install ./packages/serialize ./packages/pools"
+    )
+
+
 def main(argv: list[str]) -> NoReturn:
     """Prepare `.venv`, then become hatch."""
     if not argv or argv[0] in {"-h", "--help", "help"}:

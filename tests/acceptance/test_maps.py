@@ -206,3 +206,15 @@ def test_numpy_random_numbers_differ_from_task_to_task(launcher: str) -> None:
     with get_pool(launcher) as fresh:
         draws = fresh.map(draw, range(40), chunksize=1)
     assert len(set(draws)) == 40
+
+
+def test_tasks_write_their_results_into_an_array_over_a_file(pool, tmp_path):
+    numpy = pytest.importorskip("numpy")
+    out = numpy.memmap(tmp_path / "out", dtype="i8", mode="w+", shape=(20, 2))
+
+    def fill(at, row):
+        out[at] = at
+        row += 1
+
+    pool.map(fill, range(20), out)
+    assert out.tolist() == [[at + 1, at + 1] for at in range(20)]

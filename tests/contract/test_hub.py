@@ -1,4 +1,4 @@
-"""A path of processes keeps the contract: what is behind hubs is one flat pool."""
+"""A path keeps the contract: what is behind hubs is one flat pool."""
 
 import pytest
 
@@ -9,3 +9,9 @@ class TestHub(LauncherTests):
     @pytest.fixture
     def launcher(self) -> str:
         return "process:2/process:1?oversubscribe=true"
+
+
+class TestHubOfThreads(LauncherTests):
+    @pytest.fixture
+    def launcher(self) -> str:
+        return "process:1/thread:1"

@@ -119,19 +119,19 @@ class Rig:
             self.desk.begun(number, flight.seq, self.now)
         left = chunk.count - worker.replied
         done, stopped = 0, False
-        outcomes = Direct([])
+        values: list[int | None] = []
+        exceptions: dict[int, BaseException] = {}
         while done < min(max(items, 1), left) and not stopped:
             index = chunk.first + worker.replied + done
             self.began[index] = self.began.get(index, 0) + 1
             if index in self.failing:
-                outcomes.values.append(None)
-                outcomes.exceptions[done] = Failing(index)
-                outcomes.errors[done] = self.retryable
+                values.append(None)
+                exceptions[done] = Failing(index)
                 stopped = chunk.job.stop
             else:
-                outcomes.values.append(index)
+                values.append(index)
             done += 1
-        outcomes.seconds = seconds * done
+        outcomes = Direct(values, exceptions, seconds * done, dict.fromkeys(exceptions, self.retryable))
         worker.replied += done
         # Only careful chunks come home in several replies; of others the rest goes back to the stream.
         last = not chunk.careful or stopped or worker.replied == chunk.count

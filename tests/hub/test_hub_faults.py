@@ -195,15 +195,31 @@ def test_a_call_that_is_stopped_costs_its_worker_only(tmp_path, wait_until):
         assert hubs_of(pool) == hubs
 
 
-def nap_first(x):
-    time.sleep(2 if x == 0 else 0.001)
-    return x
+def test_a_call_that_ends_its_hub_each_time_costs_itself_only():
+    # One slot, so that it is the first thing that each new hub is given.
+    with opened("process:1/thread:1") as pool:
+        lost, others = pool.submit(os._exit, 3), [pool.submit(abs, -x) for x in range(20)]
+        assert [other.result(30) for other in others] == list(range(20))
+        assert isinstance(lost.exception(30), WorkerLost)
+        assert pool.map(abs, range(-20, 0)) == list(range(20, 0, -1))
 
 
-def test_what_waits_behind_a_slow_item_runs_elsewhere(within):
-    with opened("process:2/process:2") as pool, within(10):
-        pool.map(abs, range(1000))
-        assert pool.map(nap_first, range(200)) == list(range(200))
+def wait_for_the_others(x, folder, others):
+    """Item 200, behind which others are on their way, ends once all others have; whether it saw that."""
+    if x != 200:
+        (folder / str(x)).touch()
+        return True
+    limit = time.monotonic() + 20
+    while len(list(folder.iterdir())) < others and time.monotonic() < limit:
+        time.sleep(0.01)
+    return len(list(folder.iterdir())) == others
+
+
+@pytest.mark.parametrize("text", ["process:2/process:2", "process:2/thread:2"])
+def test_what_waits_behind_a_slow_item_runs_elsewhere(text, tmp_path):
+    with opened(text) as pool:
+        options = {"folder": tmp_path, "others": 399}
+        assert pool.map(wait_for_the_others, range(400), kwargs=options, chunksize=1) == [True] * 400
 
 
 def hold(x):

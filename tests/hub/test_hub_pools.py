@@ -50,6 +50,12 @@ def meet(_):
     return os.getpid(), threading.get_ident()
 
 
+def test_a_path_claims_what_all_of_its_parts_do():
+    assert (Process(2) / Process(2)).traits == Process.traits
+    assert (Process(2) / Thread(2)).traits == Process.traits._replace(isolates=False)
+    assert (Process(2) / Standard(2)).traits == Launcher.traits
+
+
 def test_workers_say_where_they_are(pool, launcher):
     pool.map(meet, range(len(pool)), chunksize=1)
     names = [worker.name for worker in pool.workers()]
@@ -213,9 +219,31 @@ class Standard(Launcher):
         return ThreadPoolExecutor(self.size)
 
 
+@recipe
+class Lacking(Standard):
+    name: ClassVar[str] = "lacking"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return "launcher 'lacking' lacks an engine"
+
+
+@recipe
+class Forgetful(Launcher):
+    name: ClassVar[str] = "forgetful"
+
+    def launch(self) -> Executor:  # type: ignore[return]  # what is tested
+        Standard.launch(self)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "inner, error, words",
-    [(Absent(), LauncherUnavailable, "install nothing"), (Broken(), OSError, "no space is left")],
+    [
+        (Absent(), LauncherUnavailable, "install nothing"),
+        (Broken(), OSError, "no space is left"),
+        (Lacking(), LauncherUnavailable, "launcher 'lacking' lacks an engine"),
+        (Forgetful(), LauncherUnavailable, r"launch\(\) of launcher 'forgetful' returns .* got None"),
+    ],
 )
 def test_an_inner_launcher_that_cannot_start_says_so(inner, error, words, within):
     with within(20), get_pool(Process(2) / inner) as pool:
@@ -223,6 +251,17 @@ def test_an_inner_launcher_that_cannot_start_says_so(inner, error, words, within
             pool.map(abs, [1])
         with pytest.raises(error, match=words):
             pool.pipe(abs, 1)
+
+
+def test_a_launcher_that_forgets_its_return_is_told_what_was_expected():
+    with pytest.raises(LauncherUnavailable, match=r"launch\(\) of launcher 'forgetful' returns .* got None"):
+        get_pool(Forgetful()).map(abs, [1])
+
+
+def test_hubs_are_not_started_where_their_launcher_can_not_run(monkeypatch):
+    monkeypatch.setattr(Process, "missing", classmethod(lambda _: "launcher 'process' needs Linux"))
+    with pytest.raises(LauncherUnavailable, match="needs Linux"):
+        get_pool("process:1/thread:1").map(abs, [1])
 
 
 def test_a_strangers_executor_can_be_inside():

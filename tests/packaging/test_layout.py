@@ -1,6 +1,8 @@
 """The folders and metadata of the workspace."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,15 @@ def test_the_root_has_what_concerns_all_packages():
     assert "BSD-3-Clause" in (ROOT / "CITATION.cff").read_text()
 
 
-def test_the_root_has_settings_of_tools_only_and_can_not_be_installed():
-    assert set(metadata(ROOT)) == {"tool"}
+def test_the_root_has_settings_of_tools_only_and_says_what_to_install_instead(tmp_path):
+    assert set(metadata(ROOT)) == {"tool", "build-system"}
+    refused = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "-w", tmp_path, ROOT],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert refused.returncode != 0
+    assert "pip install ./packages/serialize ./packages/pools" in refused.stdout + refused.stderr
+    assert not list(tmp_path.iterdir())
     assert {"ruff", "mypy", "pyright", "pytest", "coverage"} <= set(metadata(ROOT)["tool"])
 
 

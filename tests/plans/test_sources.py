@@ -190,7 +190,7 @@ def test_the_configuration_that_the_readme_shows_is_right(project: Path) -> None
     assert here() == "process:4 > thread:2"
     assert str(Plan.parse("night")) == "process:16 > thread"
     assert list(hosts()) == ["n1"]
-    assert observers() == ("team.watching:observer",)
+    assert [each.text for each in observers()] == ["team.watching:observer"]
 
 
 # Named pools.

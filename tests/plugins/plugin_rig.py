@@ -77,9 +77,11 @@ class Site:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str) -> Path:
         """A file in the working folder."""
-        (self._cwd / name).write_text(text)
+        path = self._cwd / name
+        path.write_text(text)
+        return path
 
 
 class Recorder:

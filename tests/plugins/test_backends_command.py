@@ -29,6 +29,38 @@ def test_what_can_not_run_here_is_printed_with_the_reason_in_one_line(site):
     assert rows(done.stdout)["one"].endswith("no: no engine; pip install engine")
 
 
+def test_nothing_is_imported_from_the_working_folder_to_ask_a_plugin(site):
+    site.add("plug_one", launcher("one"), "one")
+    site.write("json.py", "raise SystemExit('not the one of the standard library')")
+    command = str(Path(sys.executable).with_name("anypool"))
+    assert rows(site.python("", command, "backends").stdout)["one"].endswith("runs here")
+
+
+def test_an_entry_of_the_path_that_is_no_text_is_passed_over_as_imports_do(site):
+    site.add("plug_one", launcher("one"), "one")
+    said = site.says("""
+        import pathlib, sys
+        sys.path.append(pathlib.Path("/nowhere"))
+        import anypool
+        print(*[each.runs for each in anypool.backends() if each.name == "one"])
+    """)
+    assert said == "True"
+
+
+def test_what_the_terminal_can_not_show_is_written_with_backslashes(site):
+    site.add("plug_one", launcher("one", missing="no \u2603, and no \udcff"), "one")
+    done = site.python("", "-X", "utf8=0", "-c", "import os; os.environ['PYTHONIOENCODING'] = 'ascii'\n"
+        "os.execv(__import__('sys').executable, ['python', '-m', 'anypool', 'backends'])")  # fmt: skip
+    assert rows(done.stdout)["one"].endswith(r"no: no \u2603, and no \udcff"), done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(site):
+    done = site.python("", "-c", "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'anypool', 'backends'], stdout=subprocess.PIPE)\n"
+        "child.stdout.close(); child.wait(60)")  # fmt: skip
+    assert done.stderr == ""
+
+
 def test_without_its_package_multiprocess_is_listed_with_the_line_that_installs_it_and_raises_the_same(site):
     said = site.says("""
         import importlib.util, sys

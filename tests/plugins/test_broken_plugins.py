@@ -22,6 +22,7 @@ BROKEN = {
     "SystemExit": "raise SystemExit(3)",
     "SyntaxError": "def",
     "BaseException": "raise BaseException('odd')",
+    "Mute": "class Mute(Exception):\n    def __str__(self): raise ValueError('no words')\nraise Mute",
 }
 
 
@@ -51,6 +52,21 @@ def test_listing_reports_each_of_them_and_goes_on(site):
     wrong = [kind for number, kind in enumerate(broken) if expected[kind] not in reasons[f"bad_{number}"]]
     assert wrong == []
     assert reasons["good"] is reasons["serial"] is None
+
+
+def test_what_a_plugin_prints_is_no_matter_in_which_encoding(site):
+    site.add("plug_bad", "import os; os.write(1, b'\\xff\\n'); os.write(2, b'\\xe9nd\\n'); os._exit(7)", "bad")
+    site.add("plug_good", "import os; os.write(1, b'\\xff')\n" + launcher("good"), "good")
+    reasons = ast.literal_eval(site.says("import anypool; print({b.name: b.why for b in anypool.backends()})"))
+    assert reasons["bad"].endswith("with exit code 7: \N{REPLACEMENT CHARACTER}nd")
+    assert reasons["good"] is None
+
+
+def test_a_distribution_that_is_half_removed_is_listed_without_its_name(site):
+    site.add("plug_good", launcher("good"), "good")
+    (site.folder / "plug_good-1.0.dist-info" / "METADATA").unlink()
+    done = site.python("", "-m", "anypool", "backends")
+    assert "an unknown distribution" in done.stdout, done.stderr
 
 
 def failure(site, source: str, *, more: str = "", names: tuple[str, ...] = ("bad",)) -> str:

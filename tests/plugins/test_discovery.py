@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from importlib.metadata import EntryPoint, entry_points
 
 import pytest
@@ -113,3 +114,45 @@ def test_an_unknown_name_is_told_what_exists_and_what_is_like_it(site, typo):
     assert said.startswith(f"LauncherNotFound no launcher {typo!r} among multiprocess, one, process, serial, thread")
     assert "did you mean" in said
     assert repr(meant) in said.partition("did you mean")[2]
+
+
+def test_a_plugin_that_registers_an_observer_while_another_thread_asks_for_it_keeps_nobody_waiting(site):
+    source = """
+        import sys, time
+        import anypool
+        # Until the other thread waits for this import.
+        def waits():
+            frame = sys._current_frames().get(sys.asking.ident)
+            while frame is not None and frame.f_code.co_name != "acquire":
+                frame = frame.f_back
+            return frame is not None
+        limit = time.monotonic() + 20
+        while not waits() and time.monotonic() < limit:
+            time.sleep(0.001)
+        class Watcher:
+            @anypool.hookimpl
+            def anypool_map_finished(self, count): ...
+        anypool.register(Watcher())
+    """
+    site.add("plug_one", textwrap.dedent(source) + launcher("one"), "one")
+    said = site.says("""
+        import os, sys, threading
+        import anypool, anypool._plugins
+        def ask():
+            begun.wait(20)
+            print(*anypool.get_pool("one").map(abs, [-1]), flush=True)
+        class Begins:
+            def find_spec(self, name, *_):
+                if name == "plug_one":
+                    begun.set()
+        begun = threading.Event()
+        sys.asking = threading.Thread(target=ask, daemon=True)
+        sys.asking.start()
+        sys.meta_path.insert(0, Begins())
+        importing = threading.Thread(target=__import__, args=("plug_one",), daemon=True)
+        importing.start()
+        for thread in (importing, sys.asking):
+            thread.join(20)
+        os._exit(importing.is_alive() or sys.asking.is_alive())
+    """)
+    assert said == "1"

@@ -14,8 +14,7 @@ import pytest
 from plugin_rig import Recorder, launcher  # type: ignore[import-not-found]
 
 import anypool
-from anypool import get_pool
-from anypool._helper import helper
+from anypool import Pool, Thread, get_pool
 from anypool._plugins import Plugin
 
 on_each = pytest.mark.parametrize("text", ["serial", "thread:2", "process:2"])
@@ -86,6 +85,23 @@ def test_the_workers_that_take_tasks_are_told_before_what_they_do(recorder, text
             seen.add(event["worker"])
         elif hook == "chunk_done":
             assert event["worker"] in seen
+
+
+def test_an_observer_that_is_registered_while_workers_start_is_told_of_their_pool(monkeypatch):
+    watcher, launch = Recorder(), Thread.launch
+
+    def launch_meanwhile(self):
+        anypool.register(watcher)
+        return launch(self)
+
+    monkeypatch.setattr(Thread, "launch", launch_meanwhile)
+    try:
+        with get_pool("thread:2") as pool:
+            pool.map(abs, range(10))
+    finally:
+        anypool.unregister(watcher)
+    assert len(watcher.of("worker_started")) == 2
+    assert len(watcher.of("map_finished")) == 1
 
 
 @on_each
@@ -231,8 +247,8 @@ def test_a_restarted_pool_keeps_its_name_and_is_observed(recorder):
     assert len(recorder.of("worker_started")) == 2
 
 
-def test_observers_are_called_on_the_helper_and_may_use_the_pool():
-    threads, results = [], []
+def test_observers_are_called_on_a_thread_of_their_own_and_may_use_the_pool():
+    threads, results, used = [], [], threading.Event()
 
     class Curious:
         @anypool.hookimpl
@@ -240,6 +256,7 @@ def test_observers_are_called_on_the_helper_and_may_use_the_pool():
             threads.append(threading.current_thread().name)
             if count == 10:
                 results.append(pool.submit(abs, -5))
+                used.set()
 
     observer = Curious()
     anypool.register(observer)
@@ -247,9 +264,10 @@ def test_observers_are_called_on_the_helper_and_may_use_the_pool():
         with get_pool("process:2") as pool:
             pool.amap(abs, range(10)).get(timeout=30)
             pool.map(abs, range(11))
+            assert used.wait(30)
     finally:
         anypool.unregister(observer)
-    assert set(threads) == {"anypool-helper"}
+    assert set(threads) == {"anypool-helper-observers"}
     assert [result.result(timeout=10) for result in results] == [5]
 
 
@@ -279,23 +297,31 @@ def test_an_observer_that_raises_is_logged_once_and_disturbs_neither_pool_nor_ot
     assert record.exc_info[0] is error
 
 
-def test_an_observer_that_hangs_does_not_keep_a_pool_from_ending(monkeypatch, recorder):
+@pytest.mark.parametrize(
+    "end", [Pool.terminate, lambda pool: pool.__exit__(None, None, None)], ids=["terminate", "exit"]
+)
+def test_an_observer_that_hangs_keeps_no_result_from_coming_and_no_pool_from_ending(monkeypatch, recorder, end):
     from anypool import _observing
 
     monkeypatch.setattr(_observing, "_PATIENCE", 0.2)
+    monkeypatch.setattr(_observing, "_hang", False)
     free = threading.Event()
 
     class Slow:
         @anypool.hookimpl
         def anypool_map_finished(self):
-            free.wait(30)
+            free.wait(60)
 
     observer = Slow()
     anypool.register(observer)
     pool = get_pool("thread:2")
     try:
         pool.map(abs, range(10))
-        pool.terminate()
+        told = threading.Event()
+        pool.amap(abs, range(10), callback=lambda _: told.set())
+        assert told.wait(10)
+        end(pool)
+        assert not free.is_set()
         assert recorder.of("chunk_done")
     finally:
         free.set()
@@ -307,7 +333,7 @@ def test_events_that_nobody_takes_in_time_are_dropped_and_counted(monkeypatch, c
 
     calls: list[Callable[[], object]] = []
     monkeypatch.setattr(_observing, "_MOST_WAITING", 3)
-    monkeypatch.setattr(helper, "call", calls.append)
+    monkeypatch.setattr(_observing.teller_thread, "call", calls.append)
     teller = _observing.Teller("thread")
     teller.observers = (Plugin(Recorder(), "a test"),)
     for number in range(5):
@@ -398,38 +424,38 @@ def test_registered_as_well_it_sees_all_pools_and_is_told_once(site):
     assert said == "told one 10\ntold thread 20"
 
 
-CONFIGURED = """
-import sys, types
-config = types.ModuleType("anypool._config")
-config.observers = lambda: {named!r}
-sys.modules["anypool._config"] = config
-import anypool
-"""
-
-
 @pytest.mark.parametrize("text", ["serial", "thread:2", "process:2"])
 def test_an_observer_that_the_configuration_names_is_told_of_all_pools(site, text):
     site.add("watcher", f"import anypool, sys\n{OBSERVER}\nme = sys.modules[__name__]")
     site.write("anypool.toml", 'observers = ["watcher:me"]\n')
-    code = CONFIGURED.format(named=["watcher:me"])
-    said = site.says(f"{code}\nwith anypool.get_pool({text!r}) as pool: pool.map(abs, range(10))")
+    said = site.says(f"import anypool\nwith anypool.get_pool({text!r}) as pool: pool.map(abs, range(10))")
     assert said == f"told {text.partition(':')[0]} 10"
 
 
-@pytest.mark.parametrize("named", ["nothing_there:x", "watcher:nothing", "watcher", "watcher:plain"])
+NO_OBSERVERS = {
+    "nothing_there:x": "ModuleNotFoundError", "watcher:nothing": "AttributeError", "watcher:plain": "ValueError",
+    "leaves:x": "SystemExit: 3",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", NO_OBSERVERS)
 def test_a_configured_observer_that_is_none_is_an_error_each_time_before_any_worker_starts(site, named):
     site.add("watcher", "plain = object()")
-    site.write("anypool.toml", f'observers = ["{named}"]\n')
-    code = (
-        CONFIGURED.format(named=[named])
-        + """
-for _ in range(2):
-    try:
-        anypool.get_pool("process:2")
-    except anypool.PlanError as error:
-        print(error)
-"""
-    )
-    first, second = site.says(code).splitlines()
+    site.add("leaves", "raise SystemExit(3)")
+    path = site.write("anypool.toml", f'observers = ["{named}"]\n')
+    first, second = site.says("""
+        import anypool
+        for _ in range(2):
+            try:
+                anypool.get_pool("process:2")
+            except anypool.PlanError as error:
+                print(error)
+    """).splitlines()
     assert first == second
-    assert f"got {named!r}" in first
+    assert first.startswith(f"{path}: observers: expected package.module:object")
+    assert f"got {named!r}: {NO_OBSERVERS[named]}" in first
+
+
+def test_what_looks_like_a_configuration_and_is_a_pipe_keeps_nobody_waiting(site):
+    os.mkfifo(site.write("pyproject.toml", "").with_name("anypool.toml"))
+    site.says("import anypool\nwith anypool.get_pool('thread:1') as pool: pool.map(abs, range(10))")

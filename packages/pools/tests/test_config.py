@@ -63,10 +63,13 @@ BAD = [
     ('observers = "a:b"', "observers: expected a list of texts, got 'a:b'"),
     ('observers = ["a.b"]', "observers: expected package.module:object, got 'a.b'"),
     ('observers = ["a.b:c()"]', "observers: expected package.module:object, got 'a.b:c()'"),
+    ("plan = " + "9" * 5000, "Exceeds the limit"),
+    ("plan = 0x" + "f" * 5000, "plan: expected a plan, as text, got a number of more digits than can be shown"),
+    ("plan = " + "[" * 5000 + "]" * 5000, ""),
 ]
 
 
-@pytest.mark.parametrize("text, message", BAD, ids=[text for text, _ in BAD])
+@pytest.mark.parametrize("text, message", BAD, ids=[text[:80] for text, _ in BAD])
 def test_a_bad_line_says_file_key_and_what_was_expected(text: str, message: str) -> None:
     path = write(Path.cwd() / "anypool.toml", text)
     with pytest.raises(PlanError) as caught:
@@ -116,17 +119,18 @@ def test_everything_that_may_be_said_is_read() -> None:
     assert n1[:5] == ("n1", "alice@node1.example.org", "/opt/venv/bin/python", 8, ("gpu",))
     assert n1.source == f"{path}: hosts.n1"
     assert n2[:5] == ("n2.example.org", "n2.example.org", None, None, ())
-    assert observers() == ("team.watching:observer", "other:thing.inside")
+    here = f"{path}: observers"
+    assert observers() == (("team.watching:observer", here), ("other:thing.inside", here))
 
 
 def test_the_projects_words_count_more_than_the_users(home: Path) -> None:
     project = write(
         home / "project" / "anypool.toml",
-        'observers = ["a:b"]\n[pools.night]\nplan = "serial"\n[hosts.n1]\naddress = "one"',
+        'observers = ["a:b", "e:f"]\n[pools.night]\nplan = "serial"\n[hosts.n1]\naddress = "one"',
     )
     mine = write(
         home / ".config" / "anypool" / "anypool.toml",
-        'plan = "thread"\nobservers = ["c:d"]\n[pools.night]\nplan = "thread"\n[pools.day]\nplan = "thread"\n'
+        'plan = "thread"\nobservers = ["c:d", "a:b"]\n[pools.night]\nplan = "thread"\n[pools.day]\nplan = "thread"\n'
         '[hosts.n1]\naddress = "two"\nworkers = 3\n[hosts.n2]',
     )
     assert [each.plan and each.plan.source for each in settings()] == [None, f"{mine}: plan"]
@@ -135,7 +139,9 @@ def test_the_projects_words_count_more_than_the_users(home: Path) -> None:
         "day": f"{mine}: pools.day.plan",
     }
     assert (hosts()["n1"].address, hosts()["n1"].workers) == ("one", None)
-    assert observers() == ("c:d", "a:b")
+    assert observers() == (
+        ("c:d", f"{mine}: observers"), ("a:b", f"{mine}: observers"), ("e:f", f"{project}: observers")
+    )  # fmt: skip
 
 
 def test_toml_is_read_only_where_there_is_some() -> None:

@@ -227,7 +227,9 @@ def test_a_quota_is_rounded_and_never_to_nothing(machine, quota, cpus):
     assert machine.cpus()[0] == cpus
 
 
-@pytest.mark.parametrize("text", ["", "much", "0 100000", "-5 100000", "100000 0", "100000", "1.5 2", "\udcff\udcfe"])
+@pytest.mark.parametrize(
+    "text", ["", "much", "0 100000", "-5 100000", "100000 0", "100000", "1.5 2", "9" * 400 + " 1", "\udcff\udcfe"]
+)
 def test_a_quota_that_makes_no_sense_is_ignored_and_shown(machine, text):
     machine.groups("0::/job\n", MOUNT_V2)
     path = machine.root / "sys/fs/cgroup/job/cpu.max"
@@ -237,7 +239,7 @@ def test_a_quota_that_makes_no_sense_is_ignored_and_shown(machine, text):
     assert not text or "ignored" in machine.said("cgroup v2 quota")
 
 
-@pytest.mark.parametrize("text", ["all", "3-1", "0-", "-", "0-3:1/2"])
+@pytest.mark.parametrize("text", ["all", "3-1", "0-", "-", "0-3:1/2", "0-" + "9" * 400])
 def test_a_set_that_makes_no_sense_is_ignored_and_shown(machine, text):
     machine.groups("0::/\n", MOUNT_V2)
     machine.record({"sys/fs/cgroup/cpuset.cpus.effective": text})
@@ -309,13 +311,28 @@ def test_variables_of_a_scheduler_count_only_in_its_jobs(machine, environ):
     assert machine.cpus(environ) == (MACHINE, "affinity")
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "four", "4.5", "1e3", "٤", "4 4", "9" * 5000, "0x4"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "four", "4.5", "1e3", "٤", "4 4", "9" * 400, "9" * 5000, "0x4"])
 @pytest.mark.parametrize("name", ["ANYPOOL_CPUS", "SLURM_CPUS_PER_TASK", "NCPUS", "NSLOTS"])
 def test_a_variable_that_makes_no_sense_is_ignored_and_shown(machine, name, text):
     environ = {**SLURM, **PBS, **SGE, name: text}
     assert machine.cpus(environ) == (MACHINE, "affinity")
     garbage = [source.name for source in sources(str(machine.root), environ, MACHINE) if source.garbage]
     assert len(garbage) == (0 if name == "ANYPOOL_CPUS" and not text else 1)
+
+
+@pytest.mark.parametrize(
+    "environ, said",
+    [
+        ({**SLURM, "SLURM_CPUS_ON_NODE": "4", "SLURM_STEP_TASKS_PER_NODE": "2,x"}, "SLURM_STEP_TASKS_PER_NODE"),
+        ({**LSF, "LSB_MCPU_HOSTS": "a 2 b"}, "pairs of a host and its number of slots"),
+        ({**SGE, "PE_HOSTFILE": "/hosts"}, "a host and its number of slots in each line"),
+    ],
+)
+def test_what_makes_no_sense_is_named_and_what_was_expected(machine, environ, said):
+    machine.record({"hosts": "a 2\nb\n"})
+    (note,) = [source.note for source in sources(str(machine.root), environ, MACHINE) if source.garbage]
+    assert note.startswith("ignored: ")
+    assert said in note
 
 
 def test_after_a_variable_that_makes_no_sense_the_next_one_speaks(machine):

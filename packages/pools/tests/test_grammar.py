@@ -286,6 +286,7 @@ WRONG = [
     ("hosts:'a'b", "the end after what is quoted; a quote inside of it is doubled: 'b' at character 10"),
     ("hosts:a,,b", 'hosts?names=: expected a value, or "" for an empty text, at character 9'),
     ("hosts?text=", 'hosts?text=: expected a value, or "" for an empty text, at character 12'),
+    ("process?cwd=/tmp", "process?cwd=: expected a value, in quotes if it has a '/', or \"\" for an empty text, at"),
     ("hosts?text=a,'b'", "hosts?text= is one value, put all of it in quotes: expected no quote at character 14"),
     ("hosts?number=x", "hosts?number= takes a whole number, got 'x' at character 14"),
     ("hosts?number=1_0", "hosts?number= takes a whole number, got '1_0'"),
@@ -313,6 +314,15 @@ def test_an_error_says_what_was_expected_and_where(text: str, message: str) -> N
         Plan.parse(text)
     assert message in str(caught.value)
     assert 1 <= place(caught.value) <= len(text) + 1
+
+
+def test_a_name_after_a_value_may_be_the_rest_of_it() -> None:
+    hint = "; if 'dota' is part of the value before it, put that in quotes"
+    with pytest.raises(LauncherNotFound, match=hint):
+        Plan.parse("process?tags=a/dota")
+    with pytest.raises(LauncherNotFound) as caught:
+        Plan.parse("process?tags=a > dota")
+    assert hint not in str(caught.value)
 
 
 def test_an_unknown_option_is_a_type_error_that_says_which_are_known() -> None:

@@ -279,7 +279,7 @@ def test_who_has_other_work_takes_in_outcomes_without_a_wait(launcher):
     with get_pool(launcher) as pool:
         pool.pipe(abs, 1)
         engine = pool._engine()
-        results = [call(engine, abs, (-number,), {}) for number in range(10)]
+        results = [call(engine, engine.submit, abs, (-number,), {}) for number in range(10)]
         # The helper has not been asked to look after these.
         deadline = time.monotonic() + LIMIT
         while not all(result.ready() for result in results):

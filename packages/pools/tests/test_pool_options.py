@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -153,6 +154,12 @@ def test_what_one_launcher_has_is_named_on_the_others():
 def test_what_no_process_could_start_with_is_named(option, value, error, text):
     with pytest.raises(error, match=text):
         get_pool("process:1", **{option: value})
+
+
+@pytest.mark.parametrize("launcher", ["process", "thread", "multiprocess", ThreadPoolExecutor(1)], ids=str)
+def test_more_workers_than_a_pool_can_number_are_refused_at_once(launcher):
+    with pytest.raises(ValueError, match="at most 65,535 workers"):
+        get_pool(launcher, workers=10**9)
 
 
 @in_processes

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from io import TextIOWrapper
 
 from anypool._errors import AnypoolError
 
@@ -19,11 +21,20 @@ def main(arguments: list[str] | None = None) -> int:
     plan = commands.add_parser("plan", help="show the plan that holds here, who says so, and its workers")
     plan.add_argument("levels", nargs="*", metavar="LEVEL", help="show this one instead, as get_pool takes it")
     given = parser.parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Paths and what plugins say may hold what a terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _COMMANDS[given.command](given)
+        code = _COMMANDS[given.command](given)
+        sys.stdout.flush()
     except AnypoolError as error:
         print(f"anypool: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Who reads it, as `head`, has seen enough; nothing is to be flushed at the exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 def _backends(_: argparse.Namespace) -> int:

@@ -12,13 +12,12 @@ from functools import partial
 from typing import Any
 
 from anypool._aside import Aside
-from anypool._chunk import Body, Calling, Mode
-from anypool._context import Scope
+from anypool._chunk import Body
 from anypool._crew import Event, Failed, Gained, Lost, Needed, OfOneKind, Replied
 from anypool._errors import WorkerLost
 from anypool._foreign import Trip, Unmade, begins, encoded, final, shut_down, words
 from anypool._outcomes import Unopened, unpack_reply
-from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body
+from anypool._packs import Packs
 from anypool._serve import prepare, serve
 from anypool._shield import give_back
 from anypool._slot import Cause, Flight
@@ -31,7 +30,7 @@ _CLOSE_SECONDS = 10.0
 _MOST_BREAKS = 12
 
 
-class ExecutorCrew(OfOneKind):
+class ExecutorCrew(Packs, OfOneKind):
     """Virtual slots over an executor made by `launch`; when it breaks, it is made anew.
 
     A running call can't be ended: a slot whose task is given up comes back when its future ends, and what else it runs
@@ -52,7 +51,7 @@ class ExecutorCrew(OfOneKind):
 
     def __init__(self, kind: str, executor: Executor, launch: Callable[[], Executor], workers: int) -> None:
         self._kind = kind
-        self.scope: Scope | None = None
+        self.scope = None
         self._executor, self._launch, self._workers = executor, launch, workers
         self._breaks = 0
         self._warm = self._closed = False
@@ -79,22 +78,6 @@ class ExecutorCrew(OfOneKind):
         """The executor starts its workers when it likes."""
         self._deliver = deliver
         return self.resize(self._workers)
-
-    def body(self, calling: Calling) -> Body:
-        """Serialise what is called."""
-        return pack_body(calling)
-
-    def pack(self, payload: Any, most: int) -> tuple[Parcel | None, int]:
-        """Serialise items."""
-        return pack(payload, most)
-
-    def pack_call(
-        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Body, Mode, Any, int]:
-        """Serialise one call, as far as the lane of calls does not do it."""
-        body = (named_body(f) if self.scope is None else None) or self.body(Calling(f, scope=self.scope))
-        mode, payload, size = pack_arguments(args, kwargs)
-        return body, mode, payload, size
 
     def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         """Submit the chunk; the thread that completes its future delivers the reply."""

@@ -85,9 +85,12 @@ def _why(point: EntryPoint, points: Iterable[EntryPoint]) -> str | None:
 
 def _asked(name: str) -> str | None:
     # Not through pipes: what a plugin starts may keep them open.
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        # What lies in the working folder may be anybody's; `-c` alone would import it before the standard library.
+        known: list[object] = [*sys.path]
+        path = json.dumps([entry for entry in known if isinstance(entry, str)])
         child = subprocess.Popen(
-            [sys.executable, "-c", _ASK, name, _MARK, json.dumps(sys.path)],
+            [sys.executable, "-P", "-c", _ASK, name, _MARK, path],
             stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
         )  # fmt: skip
         try:
@@ -112,9 +115,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _lines(file: IO[str]) -> list[str]:
+def _lines(file: IO[bytes]) -> list[str]:
+    # A plugin prints what it likes.
     file.seek(0)
-    return file.read().strip().splitlines()
+    return file.read().decode(errors="replace").strip().splitlines()
 
 
 Backend.__module__ = backends.__module__ = "anypool"

@@ -144,11 +144,16 @@ def _found(text: str, part: Part) -> type[Launcher]:
                 f"{part.name!r} is a named pool: expected it alone, without a number or options, as a whole level,"
             )
             raise wrong(text, part.at, expected) from None
-        if not known:
-            raise
         close = similar(part.name, known)
         hint = f"; did you mean the pool {close[0]!r}?" if close else f"; pools are {', '.join(known)}"
-        raise LauncherNotFound(f"{error}{hint}") from None
+        raise LauncherNotFound(f"{error}{hint if known else ''}{_unquoted(text, part)}") from None
+
+
+def _unquoted(text: str, part: Part) -> str:
+    """What else a name may be: the rest of a value."""
+    before = text[: part.at].rstrip()
+    of_value = before.endswith("/") and "=" in before
+    return f"; if {part.name!r} is part of the value before it, put that in quotes" if of_value else ""
 
 
 def _argument(text: str, kind: type[Launcher], part: Part, value: Value) -> Any:

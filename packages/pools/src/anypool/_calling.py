@@ -24,20 +24,17 @@ class SingleCalls:
 
     def pipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """`f(*args, **kwargs)` on a worker; returns its value or raises its exception."""
-        result = call(self._engine(), f, args, kwargs)
-        try:
-            return result.result()
-        finally:
-            if not result.ready():
-                # Interrupted, and nobody else has this result.
-                result.kill()
-            # As in `Result.result`.
-            del result
+        engine = self._engine()
+        # No name for the result: the traceback would hold it.
+        return call(engine, engine.answer, f, args, kwargs).result()
 
     def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised."""
         engine = self._engine()
-        result = call(engine, f, args, kwargs)
+        result = call(engine, engine.submit, f, args, kwargs)
+        if engine.crew.runs_here:
+            engine.drive(result.ready)
+            return result
         # What `watch` looks at first, without a call for each of a million.
         if (helper.parked or not engine.watched) and not result.ready():
             engine.watch()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from anypool._chunk import Body, Chunk, Job, Mode, Outcomes, failed
+from anypool._chunk import Body, CallJob, Chunk, Mode, Outcomes, failed
 from anypool._packing import DROPPED_BODY, pack_plain
 from anypool._place import Place
 from anypool._result import Result, begin, settle
@@ -76,12 +76,19 @@ class Calls:
         calls, size = [first], first.size
         if self._waiting and size <= _ALONE_BYTES:
             size = self._join(calls, min(self._limit(sizer, workers), _MOST_CALLS))
-        payload: Any = [call.payload for call in calls]
+        return self._chunk(calls, size, sizer)
+
+    def lone(self, call: Call) -> Chunk:
+        """A call that goes to a worker at once, without being queued."""
+        begin(call.result)
+        return self._chunk([call], call.size, self._sizer(call))
+
+    def _chunk(self, calls: list[Call], size: int, sizer: Sizer) -> Chunk:
+        count, first = len(calls), calls[0]
+        payload: Any = [first.payload] if count == 1 else [call.payload for call in calls]
         if first.mode is Mode.STAR:
             payload = pack_plain(payload)
-        count = len(calls)
-        job = Job(0, first.mode, first.body)
-        chunk = Chunk(job, self, self._numbers, count, payload, size=size, extra=calls)
+        chunk = Chunk(CallJob(first.mode, first.body), self, self._numbers, count, payload, size=size, extra=calls)
         chunk.expected = sizer.expected(count)
         self._numbers += count
         self._out += count
@@ -122,33 +129,36 @@ class Calls:
         return chunk
 
     def _sizer(self, call: Call) -> Sizer:
-        key = call.body.key, call.mode
-        sizer = self._sizers.get(key)
-        if sizer is None:
-            sizer = Sizer(None, None)
-            # What is sent once will not be asked for again.
-            if call.body.size <= DROPPED_BODY:
-                if len(self._sizers) >= _MOST_FUNCTIONS:
-                    del self._sizers[next(iter(self._sizers))]
-                self._sizers[key] = sizer
+        return self._sizers.get((call.body.key, call.mode)) or self._new_sizer(call)
+
+    def _new_sizer(self, call: Call) -> Sizer:
+        sizer = Sizer(None, None)
+        # What is sent once will not be asked for again.
+        if call.body.size <= DROPPED_BODY:
+            if len(self._sizers) >= _MOST_FUNCTIONS:
+                del self._sizers[next(iter(self._sizers))]
+            self._sizers[call.body.key, call.mode] = sizer
         return sizer
 
     def settle(self, chunk: Chunk, offset: int, outcomes: Outcomes) -> None:
         """Give each call its outcome."""
         calls: list[Call] = chunk.extra
+        count = outcomes.count
         if outcomes.seconds:
-            self._sizer(calls[0]).ran(outcomes.count, outcomes.seconds, outcomes.size)
-        self._out -= outcomes.count
+            self._sizer(calls[0]).ran(count, outcomes.seconds, outcomes.size)
+        self._out -= count
         if calls[0].body.size > DROPPED_BODY:
             self.done_with.append(calls[0].body)
         start = chunk.skip + offset
-        for at in range(chunk.first + offset, chunk.first + offset + outcomes.count) if self._charges else ():
+        for at in range(chunk.first + offset, chunk.first + offset + count) if self._charges else ():
             self._charges.pop((at, True), None)
             self._charges.pop((at, False), None)
         if self.observer is not None:
             for at in sorted(outcomes.errors):
                 self.observer.failed(0, chunk.first + offset + at)
-        settle([call.result for call in calls[start : start + outcomes.count]], outcomes)
+        settle(
+            [calls[start].result] if count == 1 else [call.result for call in calls[start : start + count]], outcomes
+        )
 
     def retried(self, index: int) -> None:
         """This call had begun, and runs again."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+# More than any machine has; a larger number has gone wrong, and can't be reckoned with.
+MOST_CPUS = 1 << 31
+_MOST_MICROSECONDS = 1 << 63
+
 _here: _Mounts | None = None
 
 
@@ -144,8 +148,8 @@ def _quota(path: str, *numbers: str) -> tuple[float, str] | None:
         quota, period = map(int, numbers)
     except ValueError:
         quota = period = 0
-    if quota <= 0 or period <= 0:
-        raise ValueError(f"{path} has {' '.join(numbers)!r}, expected a quota and a period in microseconds")
+    if not (0 < quota < _MOST_MICROSECONDS and 0 < period < _MOST_MICROSECONDS):
+        raise ValueError(f"{path} has {' '.join(numbers)[:80]!r}, expected a quota and a period in microseconds")
     return quota / period, f"{path}: {quota} of {period} us"
 
 
@@ -169,7 +173,7 @@ def _set(path: str) -> tuple[float, str] | None:
             number += int(last if dash else first) - int(first) + 1
     except ValueError:
         number = 0
-    if number < 1:
+    if not 1 <= number < MOST_CPUS:
         raise ValueError(f"{path} has {text[:80]!r}, expected a list of CPUs such as 0-3,8")
     return number, f"{path}: {text}"
 

@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any
@@ -155,8 +154,8 @@ class ProcessCrew(Hearing, OfOneKind):
         if channel is None:
             raise WorkerLost(f"worker {slot} has ended, and no other could take its place", cause="closed", begun=False)
         message = self._run_message(channel, slot, flight, with_body)
-        self._return_segments()
         self._write(channel, message, claim=flight.queued and not with_body)
+        self._return_segments()
 
     def _run_message(self, channel: Channel, slot: int, flight: Flight, with_body: bool) -> Message:
         body = flight.chunk.job.body
@@ -229,14 +228,15 @@ class ProcessCrew(Hearing, OfOneKind):
             return self._poll(timeout)
         finally:
             self._polling = False
-            self._close_left()
+            if self._left:
+                self._close_left()
 
     def _poll(self, timeout: float) -> list[Event]:
         events: list[Event] = []
         if self._timers:
             timeout = min(timeout, self._run_timers())
-        look = partial(self._epoll.poll, 0)
-        for fd, mask in self._watch.wait(look, partial(self._epoll.poll, timeout)) if timeout > 0 else look():
+        poll = self._epoll.poll
+        for fd, mask in self._watch.wait(poll, timeout) if timeout > 0 else poll(0):
             channel = self._by_fd.get(fd)
             if channel is not None:
                 if channel.ended:
@@ -252,7 +252,8 @@ class ProcessCrew(Hearing, OfOneKind):
                 events += self._hear(mask)
         while self._late:
             events.append(self._late.popleft())
-        self._line.show()
+        if self._line.relayed:
+            self._line.show()
         return events
 
     def also(self, fd: int, mask: int) -> None:

@@ -63,9 +63,10 @@ def hosts() -> dict[str, Host]:
     return {name: host for each in reversed(settings()) for name, host in each.hosts.items()}
 
 
-def observers() -> tuple[str, ...]:
-    """The objects, as `package.module:object`, that watch every pool: those of both files, the user's first."""
-    return tuple(dict.fromkeys(text.text for each in reversed(settings()) for text in each.observers))
+def observers() -> tuple[Text, ...]:
+    """The objects, as `package.module:object`, that watch every pool: those of both files once, the user's first."""
+    said = [text for each in reversed(settings()) for text in each.observers]
+    return tuple({each.text: each for each in reversed(said)}.values())[::-1]
 
 
 def checked(file: File) -> Settings:
@@ -92,7 +93,11 @@ class _Table:
         return f"{self.file.path}: {self.file.prefix}{self.key}{name}"
 
     def wrong(self, name: str, expected: str) -> PlanError:
-        return PlanError(f"{self.place(name)}: expected {expected}, got {self.table[name]!r}")
+        try:
+            got = repr(self.table[name])
+        except ValueError:
+            got = "a number of more digits than can be shown"
+        return PlanError(f"{self.place(name)}: expected {expected}, got {got}")
 
     def only(self, known: Iterable[str]) -> None:
         for name in self.table:

@@ -7,11 +7,12 @@ from time import monotonic
 from typing import Any
 
 from anypool._buffers import Buffers
-from anypool._chunk import Body, Calling, Chunk, Mode, Outcomes
+from anypool._chunk import Calling, Chunk, Outcomes
 from anypool._context import Scope
 from anypool._local import ThreadCrew
 from anypool._outcomes import unpack_reply
-from anypool._packing import Parcel, named_body, pack, pack_arguments, pack_body, run_message
+from anypool._packing import run_message
+from anypool._packs import Packs
 from anypool._serve import Server
 from anypool._slot import Flight
 from anypool._wire import Buffer, Ref
@@ -19,7 +20,7 @@ from anypool._wire import Buffer, Ref
 __all__: list[str] = []
 
 
-class CopyingThreadCrew(ThreadCrew):
+class CopyingThreadCrew(Packs, ThreadCrew):
     """A thread crew that packs what it is given and unpacks it in the thread, once for each chunk.
 
     `cpus` are each thread's own, for what its tasks open; given them, the crew is one that tells them.
@@ -37,22 +38,6 @@ class CopyingThreadCrew(ThreadCrew):
         super().__init__(workers, initializer, initargs)
         self.tells_cpus = cpus is not None
         self._server = _Server(cpus)
-
-    def body(self, calling: Calling) -> Body:
-        """Serialise what is called; `Unserializable` names the path from f."""
-        return pack_body(calling)
-
-    def pack(self, payload: Any, most: int) -> tuple[Parcel | None, int]:
-        """Serialise items."""
-        return pack(payload, most)
-
-    def pack_call(
-        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Body, Mode, Any, int]:
-        """Serialise one call, as far as the lane of calls does not do it."""
-        body = (named_body(f) if self.scope is None else None) or self.body(Calling(f, scope=self.scope))
-        mode, payload, size = pack_arguments(args, kwargs)
-        return body, mode, payload, size
 
     def run_chunk(self, chunk: Chunk) -> Outcomes:
         """Unpack a chunk and run it in the calling thread."""

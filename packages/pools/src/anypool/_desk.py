@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from anypool._chunk import Chunk, Lane, Outcomes
+from anypool._late import LONG_SECONDS, Timed
 from anypool._losses import early_loss, free_loss, own_death, timed_out, unheard_loss
 from anypool._place import Place
 from anypool._slot import Cause, Flight, Slot, Terms
@@ -23,17 +24,12 @@ __all__: list[str] = []
 DEPTH = 2
 # The same while nobody waits: the helper looks in less often, so more work has to be there.
 DEPTH_UNWATCHED = 8
-# A chunk behind one longer than this would wait too long for it; so would one behind a big transfer.
-_LONG_SECONDS = 0.05
+# A chunk behind a bigger transfer would wait too long for it.
 _BIG_BYTES = 4 << 20
-# While a worker is idle, a chunk waits behind another one only for what its move would cost.
-_SHORT_SECONDS = 0.001
-# A map that ended early leaves its running chunks this long before their worker is replaced, if its slot is needed.
-GRACE = 1.0
 _ANY = Terms()
 
 
-class Desk:
+class Desk(Timed):
     """Slots on one side, lanes of ready chunks on the other."""
 
     def __init__(self, terms: Terms = _ANY, terms_of: Callable[[int], Terms] | None = None) -> None:
@@ -47,7 +43,8 @@ class Desk:
         self._seq = 0
         # What holds for all slots, or who tells it for each.
         self._terms, self._terms_of = terms, terms_of
-        self._quotas = self._shrinking = False
+        # Whether there is any need for `used_up`, and for `left`.
+        self.quotas = self.shrinking = False
         # Which tags are left for good, once a group is gone, and what a map for others ends with.
         self._left: tuple[Collection[frozenset[str]], BaseException] | None = None
         # Where a suspect waits for the pool to be empty.
@@ -57,7 +54,7 @@ class Desk:
     def add_slot(self, number: int, guest: bool = False) -> None:
         """A slot takes work from now on; a `guest` is a worker only while it waits."""
         terms = self._terms if self._terms_of is None else self._terms_of(number)
-        self._quotas = self._quotas or terms.quota is not None
+        self.quotas = self.quotas or terms.quota is not None
         self.slots[number] = Slot(number, terms, guest)
         if self.observer is not None and not terms.greets and not guest:
             self.observer.started(number)
@@ -124,7 +121,7 @@ class Desk:
         last = flights[-1].chunk
         if len(flights) >= self.depth or last.careful or slot.quota is not None:
             return 0
-        if last.expected > _LONG_SECONDS or last.size > _BIG_BYTES:
+        if last.expected > LONG_SECONDS or last.size > _BIG_BYTES:
             return 0
         return self.depth - len(flights)
 
@@ -143,32 +140,45 @@ class Desk:
         sends: list[tuple[Slot, Flight]] = []
         for queued in range(self.depth):
             for slot in list(self.slots.values()):
-                if len(slot.flights) != queued or not self._lanes or not self._room(slot):
+                if len(slot.flights) != queued or not self._room(slot):
                     continue
                 chunk = self._next(slot)
                 if chunk is None:
                     # Another slot may be one that a chunk waits for.
                     continue
-                self._seq += 1
-                flight = Flight(chunk, self._seq, now)
-                if slot.flights:
-                    flight.queued = True
-                else:
-                    slot.since = now
-                slot.flights.append(flight)
-                self.in_flight += 1
-                if slot.quota is not None:
-                    slot.quota -= chunk.count
-                sends.append((slot, flight))
+                sends.append((slot, self.board(slot, chunk, now)))
                 if not self.queued:
                     return sends
         return sends
 
+    def vacancy(self) -> Slot | None:
+        """A slot that takes a chunk at once; only while nothing at all is queued or in flight."""
+        if not self.in_flight and not self.queued:
+            for slot in self.slots.values():
+                if self._room(slot):
+                    return slot
+        return None
+
+    def board(self, slot: Slot, chunk: Chunk, now: float) -> Flight:
+        """Give a chunk to a slot; return what is to be sent."""
+        self._seq += 1
+        flight = Flight(chunk, self._seq, now)
+        if slot.flights:
+            flight.queued = True
+        else:
+            slot.since = now
+        slot.flights.append(flight)
+        self.in_flight += 1
+        if slot.quota is not None:
+            slot.quota -= chunk.count
+        return flight
+
     def _next(self, slot: Slot) -> Chunk | None:
-        suspected, self._suspected = self._suspected, None
-        if suspected is not None and suspected in self._lanes:
-            # What another lane sent now would be waited for again.
-            self._lanes.rotate(-self._lanes.index(suspected))
+        if (suspected := self._suspected) is not None:
+            self._suspected = None
+            if suspected in self._lanes:
+                # What another lane sent now would be waited for again.
+                self._lanes.rotate(-self._lanes.index(suspected))
         for _ in range(len(self._lanes)):
             lane = self._lanes[0]
             self._lanes.rotate(-1)
@@ -215,19 +225,19 @@ class Desk:
         flight = self._flight(number, seq)
         if flight is None:
             return
-        slot, chunk = self.slots[number], flight.chunk
-        slot.tasks += outcomes.count
+        slot, chunk, count = self.slots[number], flight.chunk, outcomes.count
+        slot.tasks += count
         slot.busy += outcomes.seconds
-        self.tasks += outcomes.count
+        self.tasks += count
         self.busy += outcomes.seconds
         offset = flight.progress
-        flight.progress += outcomes.count
+        flight.progress += count
         flight.begun = now
         if last:
             slot.flights.remove(flight)
             self.in_flight -= 1
             slot.since, slot.slow = now, False
-        if outcomes.count:
+        if count:
             if self.observer is None:
                 chunk.lane.settle(chunk, offset, outcomes)
             else:
@@ -259,23 +269,19 @@ class Desk:
 
     def used_up(self) -> list[Slot]:
         """Slots whose worker has done as many tasks as one may, and is idle."""
-        if not self._quotas:
-            return []
         return [slot for slot in list(self.slots.values()) if slot.quota == 0 and not slot.flights]
 
     def shrink(self, active: int) -> None:
         """Let all slots but so many end when they are idle."""
         for slot in [slot for slot in list(self.slots.values()) if not slot.closing and not slot.guest][active:]:
-            slot.closing = self._shrinking = True
+            slot.closing = self.shrinking = True
 
     def left(self) -> list[Slot]:
         """Remove the slots that were to end and are idle, and return them."""
-        if not self._shrinking:
-            return []
         gone = [slot for slot in list(self.slots.values()) if slot.closing and not slot.flights]
         for slot in gone:
             del self.slots[slot.number]
-        self._shrinking = any(slot.closing for slot in list(self.slots.values()))
+        self.shrinking = any(slot.closing for slot in list(self.slots.values()))
         return gone
 
     def renewed(self, number: int) -> None:
@@ -325,21 +331,6 @@ class Desk:
         slot.judged = (slot.flights[0].seq, slot.flights[0].progress) if slot.flights else None
         return True
 
-    def stuck(self, now: float) -> list[int]:
-        """Slots whose oldest chunk takes so long that what is queued behind it should go elsewhere."""
-        found = []
-        patience = self._patience()
-        for slot in list(self.slots.values()):
-            if len(slot.flights) > 1 and slot.ready and not slot.slow and now - slot.since > patience:
-                slot.slow = True
-                found.append(slot.number)
-        return found
-
-    def _patience(self) -> float:
-        """Seconds that a chunk may wait behind another; next to none while a worker has nothing to do."""
-        idle = any(not slot.flights and self._room(slot) for slot in list(self.slots.values()))
-        return _SHORT_SECONDS if idle and not self.queued else _LONG_SECONDS
-
     def recalled(self, number: int, seq: int) -> None:
         """The worker will not run this chunk: it was taken back before it began."""
         flight = self._flight(number, seq)
@@ -353,48 +344,3 @@ class Desk:
             if slot.quota is not None:
                 slot.quota += flight.chunk.count
             flight.chunk.lane.give_back(flight.chunk)
-
-    def overdue(self, now: float) -> list[int]:
-        """Slots that run an item longer than its timeout."""
-        late = []
-        for slot in list(self.slots.values()):
-            if slot.flights and slot.verdict is None:
-                flight = slot.flights[0]
-                timeout = flight.chunk.job.timeout
-                if timeout is not None and flight.begun is not None and now - flight.begun > timeout:
-                    late.append(slot.number)
-        return late
-
-    def idlers(self, now: float, lane: Lane | None = None) -> list[int]:
-        """Slots that run only what nobody waits for any more: after the grace, or at once for a given lane."""
-        found = []
-        for slot in list(self.slots.values()):
-            if not slot.flights or slot.verdict is not None:
-                continue
-            flight = slot.flights[0]
-            mine = flight.chunk.lane is lane
-            if mine or (lane is None and flight.chunk.lane.ended and now - flight.sent > GRACE):
-                found.append(slot.number)
-        return found
-
-    def next_look(self, now: float) -> float | None:
-        """Seconds until `stuck`, `overdue` or `idlers` may say something new; None if nothing is timed."""
-        if not self.in_flight:
-            return None
-        waits = []
-        for slot in list(self.slots.values()):
-            flights = list(slot.flights)
-            if not flights or slot.verdict is not None:
-                continue
-            if len(flights) > 1 and slot.ready and not slot.slow:
-                waits.append(slot.since + self._patience() - now)
-            flight = flights[0]
-            timeout = flight.chunk.job.timeout
-            if timeout is not None:
-                # An item that has not begun can't be late for at least so long.
-                waits.append((now if flight.begun is None else flight.begun) + timeout - now)
-            if flight.chunk.lane.ended:
-                left = flight.sent + GRACE - now
-                # Once it is over, the slot may come to be needed at any time.
-                waits.append(left if left > 0 else _LONG_SECONDS)
-        return max(0.001, min(waits)) if waits else None

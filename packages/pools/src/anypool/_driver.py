@@ -30,6 +30,7 @@ __all__: list[str] = []
 
 # No wait of ours is longer than this without looking whether the world is still as it was.
 _LONGEST_WAIT = 1.0
+_SOON = 0.001
 # How often a guest looks for itself, though others should.
 _GUESTS_WAIT = 0.05
 
@@ -55,7 +56,7 @@ def guarded(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[An
 
     @wraps(method)
     def call(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
-        inside, depth = self.section.held, shield.depth
+        inside, depth = self.section.held(), shield.depth
         try:
             return method(self, *args, **kwargs)
         except BaseException as error:
@@ -94,6 +95,8 @@ class Driver(ABC):
     def __init__(self, crew: Crew, desk: Desk) -> None:
         self.crew, self.desk = crew, desk
         self.section = Section()
+        # The same for who is under the guard, whom nothing interrupts anyway.
+        self._inside = self.section if crew.runs_here else self.section.lock
         self._token = threading.Lock()
         self._leader = 0
         # What everything that is still open ends with.
@@ -112,6 +115,10 @@ class Driver(ABC):
     @abstractmethod
     def _after(self, events: Iterable[Event]) -> None:
         """Apply what happened, and send what there is room for; the lock is held."""
+
+    @abstractmethod
+    def _send_deferred(self) -> None:
+        """Send the calls that are queued, as far as there is room; the lock is held."""
 
     @abstractmethod
     def watch(self) -> None:
@@ -145,8 +152,9 @@ class Driver(ABC):
     @guarded
     def drive(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
         """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
-        self.check_here()
-        if self.section.held or self._leader == threading.get_ident():
+        if self.forked:
+            self.check_here()
+        if self.section.held() or self._leader == threading.get_ident():
             raise RuntimeError("a signal handler or __del__ can't wait for the pool that it interrupts at work")
         if (gate := current()) is None:
             return self._drive(done, deadline)
@@ -162,6 +170,7 @@ class Driver(ABC):
     def after_fork(self) -> None:
         """In a forked child: what other threads of the parent hold is never given back here."""
         self.section = Section()
+        self._inside = self.section if self.crew.runs_here else self.section.lock
         self._token = threading.Lock()
         self.forked = self.over = not self.crew.runs_here
 
@@ -170,16 +179,22 @@ class Driver(ABC):
             if deadline is not None and monotonic() >= deadline:
                 return False
             with self._guard:
-                leads = self.crew.polled and self._token.acquire(blocking=False)
-                if leads:
-                    try:
-                        self._lead(done, deadline)
-                    finally:
-                        self._leader = 0
-                        self._token.release()
-                        self._hand_on()
+                leads = self._lead_if_free(done, deadline)
             if not leads:
                 self._follow(done, deadline)
+        return True
+
+    def _lead_if_free(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        """Drive until `done()`, or the guard holds an interrupt back; false if another thread does. Under the guard."""
+        if not self.crew.polled or not self._token.acquire(blocking=False):
+            return False
+        try:
+            self._lead(done, deadline)
+        finally:
+            self._leader = 0
+            self._token.release()
+            if self._waiters:
+                self._hand_on()
         return True
 
     def _lead(self, done: Callable[[], bool], deadline: float | None) -> None:
@@ -187,11 +202,16 @@ class Driver(ABC):
         self._leader = threading.get_ident()
         before = shield.wake_by(self.crew.interrupt)
         try:
-            while not done() and not shield.interrupted:
-                timeout = self._patience(deadline)
+            # What is alone has mostly ended before it is known how long to wait for it.
+            soon = deadline is None and self.desk.in_flight == 1
+            while not done() and not (shield.pending and shield.interrupted):
+                timeout = _SOON if soon else self._patience(deadline)
                 if timeout <= 0:
                     return
-                self._step(timeout)
+                soon = False
+                events = self.crew.poll(timeout)
+                with self._inside:
+                    self._after(events)
         finally:
             shield.wake_by(before)
 
@@ -223,15 +243,15 @@ class Driver(ABC):
 
     def _step(self, timeout: float) -> None:
         events = self.crew.poll(timeout)
-        with self.section:
+        with self._inside:
             self._after(events)
 
     def _follow(self, done: Callable[[], bool], deadline: float | None) -> None:
         ticket = threading.Lock()
         ticket.acquire()
-        patience = self._patience(deadline)
-        entry = _Waiter(done, ticket, monotonic() + patience)
         with self.section:
+            patience = self._patience(deadline)
+            entry = _Waiter(done, ticket, monotonic() + patience)
             self._waiters.append(entry)
         try:
             if self._helped:
@@ -292,8 +312,7 @@ class Driver(ABC):
         """The helper's turn: drive while nobody else does, until a caller asks; true if there is work in flight."""
         if self.deferred:
             with self.section:
-                self.deferred = False
-                self._after(())
+                self._send_deferred()
         if not self.crew.polled:
             with self.section:
                 self._after(self.crew.poll(0.0))

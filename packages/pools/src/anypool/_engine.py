@@ -9,27 +9,16 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from anypool import _crew
 from anypool._calls import Call, Calls
 from anypool._chunk import Lane, Packed, failed
-from anypool._crew import (
-    Begun,
-    Crew,
-    Event,
-    Failed,
-    Gained,
-    Lost,
-    Narrowed,
-    Needed,
-    Ready,
-    Recalled,
-    Replied,
-    WorkerInfo,
-)  # fmt: skip
-from anypool._desk import DEPTH, GRACE, Desk
+from anypool._crew import Replied
+from anypool._desk import DEPTH, Desk
 from anypool._driver import guarded
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
+from anypool._late import GRACE
 from anypool._renewing import Renewing
 from anypool._result import Result, announce, revoke, settle
 from anypool._sizing import Paces
@@ -43,7 +32,7 @@ __all__: list[str] = []
 class Engine(Renewing):
     """One pool's desk, crew and lanes, from start to close."""
 
-    def __init__(self, crew: Crew, quota: int | None = None, tags: Iterable[str] = ()) -> None:
+    def __init__(self, crew: _crew.Crew, quota: int | None = None, tags: Iterable[str] = ()) -> None:
         terms = Terms(quota, crew.reports_items, crew.greets, frozenset(tags))
         super().__init__(crew, Desk(terms, getattr(crew, "terms", None)))
         # The tags of its workers, whether they are there or not.
@@ -57,7 +46,7 @@ class Engine(Renewing):
         self.closed = False
         me = weakref.ref(self)
 
-        def forward(events: list[Event]) -> None:
+        def forward(events: list[_crew.Event]) -> None:
             if (engine := me()) is not None:
                 engine._deliver(events)  # noqa: SLF001 - its own
 
@@ -109,11 +98,38 @@ class Engine(Renewing):
 
     @guarded
     def _submitted(self) -> None:
-        if self.section.held:
+        if self.section.held():
             self.deferred = True
             return
         with self.section:
-            self._flow() if self.broken is None else self.calls.fail(self.broken)
+            self._send_deferred()
+
+    def _send_deferred(self) -> None:
+        self.deferred = False
+        self._assign() if self.broken is None else self.calls.fail(self.broken)
+
+    @guarded
+    def answer(self, call: Call) -> None:
+        """`submit`, and `drive` until there is an outcome, in one turn.
+
+        As little as can be is done before the call is written; for all else there is time while a worker runs it.
+        """
+        done = call.result.ready
+        if self.section.held():
+            self.calls.add(call)
+        else:
+            with self._guard:
+                with self._inside:
+                    slot = None if self.broken is not None else self.desk.vacancy()
+                    if slot is None:
+                        self.calls.add(call)
+                        self._send_deferred()
+                    else:
+                        self._send(slot.number, self.desk.board(slot, self.calls.lone(call), monotonic()))
+                if current() is None:
+                    self._lead_if_free(done, None)
+        if not done():
+            self.drive(done)
 
     @guarded
     def gather(self, stream: Stream, result: Result[list[object]], outcomes: Packed) -> None:
@@ -180,20 +196,27 @@ class Engine(Renewing):
 
     # Something happened.
 
-    def _deliver(self, events: list[Event]) -> None:
+    def _deliver(self, events: list[_crew.Event]) -> None:
         with self.section:
             if not self.closed:
                 self._after(events)
 
-    def _after(self, events: Iterable[Event]) -> None:
+    def _after(self, events: Iterable[_crew.Event]) -> None:
         now = monotonic()
         for event in events:
             try:
-                self._apply(event, now)
+                if type(event) is Replied:
+                    # Nearly all events, so without a call.
+                    slot, seq, outcomes, last = event
+                    self.desk.replied(slot, seq, outcomes, last, now)
+                    if self._false_starts:
+                        self._false_starts.pop(slot, None)
+                else:
+                    self._apply(event, now)
             except Exception as error:  # noqa: BLE001 - what came with it must not be lost, nor anybody wait for ever
                 let_through(error)
                 self._break(error)
-        if self.desk.next_look(now) is not None:
+        if self.desk.in_flight and self.desk.next_look(now) is not None:
             self._look(now)
         self._go_on()
         if not self.crew.polled and (look := self.desk.next_look(monotonic())) is not None:
@@ -220,32 +243,25 @@ class Engine(Renewing):
         for slot in desk.idlers(now) if any(lane.waiting for lane in desk.lanes) else ():
             self._kill(slot, "cancelled")
 
-    def _apply(self, event: Event, now: float) -> None:
-        if type(event) is Replied:
-            # Nearly all events; the match below would be the dearest step of a round trip.
-            slot, seq, outcomes, last = event
-            self.desk.replied(slot, seq, outcomes, last, now)
-            if self._false_starts:
-                self._false_starts.pop(slot, None)
-            return
+    def _apply(self, event: _crew.Event, now: float) -> None:
         match event:
-            case Ready(slot):
+            case _crew.Ready(slot):
                 self.desk.ready(slot)
-            case Begun(slot, seq, at):
+            case _crew.Begun(slot, seq, at):
                 self.desk.begun(slot, seq, now if at is None else at)
-            case Needed(slot, seq):
+            case _crew.Needed(slot, seq):
                 flight = self.desk.needs(slot, seq)
                 if flight is not None:
                     self._send(slot, flight, with_body=True)
-            case Recalled(slot, seq):
+            case _crew.Recalled(slot, seq):
                 self.desk.recalled(slot, seq)
-            case Lost(slot, cause):
+            case _crew.Lost(slot, cause):
                 self._lost(slot, cause)
-            case Gained(slot):
+            case _crew.Gained(slot):
                 self.desk.add_slot(slot)
-            case Failed(error):
+            case _crew.Failed(error):
                 self._break(error)
-            case Narrowed(left, error):
+            case _crew.Narrowed(left, error):
                 self._fail(self.desk.narrow(left, error), error)
 
     def _break(self, error: BaseException) -> None:
@@ -269,12 +285,15 @@ class Engine(Renewing):
     def _flow(self) -> None:
         desk = self.desk
         if desk.queued:
-            for slot, flight in desk.assign(monotonic()):
-                self._send(slot.number, flight)
-        for slot in desk.used_up():
+            self._assign()
+        for slot in desk.used_up() if desk.quotas else ():
             self._renew(slot.number)
-        for slot in desk.left():
+        for slot in desk.left() if desk.shrinking else ():
             self.crew.stop(slot.number)
+
+    def _assign(self) -> None:
+        for slot, flight in self.desk.assign(monotonic()):
+            self._send(slot.number, flight)
 
     def _send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
         try:
@@ -308,11 +327,11 @@ class Engine(Renewing):
                 self.desk.add_slot(number)
             self._go_on()
 
-    def workers(self) -> list[WorkerInfo]:
+    def workers(self) -> list[_crew.WorkerInfo]:
         """What is known of each worker."""
         with self.section:
             slots = [(slot, self.crew.identify(slot.number)) for slot in self.desk.slots.values() if not slot.guest]
-        return [WorkerInfo.of(slot, *identity) for slot, identity in slots]
+        return [_crew.WorkerInfo.of(slot, *identity) for slot, identity in slots]
 
     # The end.
 

@@ -44,12 +44,13 @@ def rivalry(points: Iterable[EntryPoint]) -> str:
 
 def distribution(point: EntryPoint) -> str:
     """The name of the distribution that an entry point is of."""
-    return point.dist.name if point.dist is not None else "an unknown distribution"
+    # One whose metadata are gone has no name; files of a half removed one are like that.
+    return (point.dist.name if point.dist is not None else None) or "an unknown distribution"
 
 
 def version_of(point: EntryPoint) -> str:
     """The version of the distribution that an entry point is of."""
-    return point.dist.version if point.dist is not None else ""
+    return (point.dist.version if point.dist is not None else None) or ""
 
 
 def source(point: EntryPoint) -> str:

@@ -40,6 +40,16 @@ def files() -> list[File]:
     return [file for file in (in_project(), of_user()) if file is not None]
 
 
+def mention(word: bytes) -> bool:
+    """Whether any file that may count here has this word: to parse them takes as long as starting a worker."""
+    try:
+        folders = upwards(os.getcwd())
+    except OSError:
+        folders = []
+    paths = [os.path.join(folder, name) for folder in folders for name in (NAME, PROJECT)]
+    return any((found := _read(path, ours=False)) and word in found[0] for path in (*paths, user_file()))
+
+
 def in_project() -> File | None:
     """The nearest file from the working folder upwards, as far as the project's root.
 
@@ -198,7 +208,7 @@ def _parsed(path: str, data: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _error(f"{path}: line {line}: expected UTF-8, got byte {data[error.start]:#04x}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits, or too many brackets
         raise _error(f"{path}: {error}") from error
 
 

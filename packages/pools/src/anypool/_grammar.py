@@ -15,12 +15,12 @@ from anypool._errors import PlanError
 
 __all__: list[str] = []
 
-_JOINTS = "/+>"
+JOINTS = "/+>"
 _QUOTES = "\"'"
-_AFTER_NAME = ":?" + _JOINTS
-_AFTER_ARGUMENT = "?" + _JOINTS
-_AFTER_VALUE = "&" + _JOINTS
-_SPECIAL = frozenset(",?&=" + _JOINTS + _QUOTES)
+_AFTER_NAME = ":?" + JOINTS
+_AFTER_ARGUMENT = "?" + JOINTS
+_AFTER_VALUE = "&" + JOINTS
+_SPECIAL = frozenset(",?&=" + JOINTS + _QUOTES)
 
 
 class Word(NamedTuple):

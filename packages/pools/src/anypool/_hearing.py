@@ -12,12 +12,13 @@ from typing import cast
 
 from anypool._buffers import Buffers
 from anypool._channel import Channel
+from anypool._chunk import Outcomes
 from anypool._control import START_LIMIT, AgentLost
 from anypool._crew import Begun, Event, Failed, Lost, Needed, Ready, Replied
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._line import Line, Setting, cause_of
 from anypool._linux import readable
-from anypool._outcomes import Unopened, unpack_reply
+from anypool._outcomes import Unopened, plain_reply, unpack_reply
 from anypool._segments import SegmentLost
 from anypool._slot import Cause
 from anypool._strike import let_through
@@ -103,7 +104,10 @@ class Hearing(ABC):
             channel.answered = True
             if message.flags & PARTIAL and not message.count:
                 return Begun(slot, message.seq)
-            found = Unopened(message) if self.unopened else unpack_reply(message, self._buffers.fetcher(message))
+            if self.unopened:
+                found: Outcomes = Unopened(message)
+            else:
+                found = plain_reply(message) or unpack_reply(message, self._buffers.fetcher(message))
             return Replied(slot, message.seq, found, not message.flags & PARTIAL)
         if message.kind == Kind.NEED:
             channel.segments = channel.segments and not message.flags & INLINE

@@ -1,4 +1,4 @@
-"""The one thread per process that moves work on while nobody waits, and runs callbacks."""
+"""Threads that there is one of in a process: `helper` moves work on while nobody waits, and runs callbacks."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ class Watched(Protocol):
 class Helper:
     """Looks after engines that have work in flight and no driver; holds them weakly."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "anypool-helper") -> None:
+        self._name = name
         self._reset()
+        # Its locks may be held by threads that are no more.
+        os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         self._engines: weakref.WeakSet[Watched] = weakref.WeakSet()
@@ -48,7 +51,7 @@ class Helper:
             return
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(target=self._work, name="anypool-helper", daemon=True)
+                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 # If no thread can be had now, perhaps the next time.
                 thread.start()
                 self._thread = thread
@@ -70,17 +73,18 @@ class Helper:
         self.start()
         self._wake.set()
 
-    def finish_callbacks(self, seconds: float = float("inf")) -> None:
-        """Wait up to so many seconds until the callbacks that were given so far have returned, unless this is one."""
+    def finish_callbacks(self, seconds: float = float("inf")) -> bool:
+        """Wait until the callbacks given so far have returned, unless this is one; whether they have in time."""
         thread = self._thread
         if thread is None or thread is threading.current_thread() or not (self._callbacks or self._calling):
-            return
+            return True
         done = threading.Event()
         self.call(done.set)
         limit = time.monotonic() + seconds
         while not done.wait(min(_LOOK_SECONDS, max(0.0, limit - time.monotonic()))) and thread.is_alive():
             if time.monotonic() >= limit:
-                return
+                return False
+        return True
 
     def _work(self) -> None:
         idle = 0
@@ -122,4 +126,3 @@ class Helper:
 
 
 helper = Helper()
-os.register_at_fork(after_in_child=helper._reset)  # noqa: SLF001 - its locks may be held by threads that are no more

@@ -7,7 +7,6 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from anypool import _linux
@@ -74,6 +73,8 @@ class Hub:
                 return
             router.out.insert(0, _with_slots(hello, slots))
             router.greet()
+            # Before a thread of it runs anything, which may end this process: that would be no false start.
+            self._send()
             self._take(arrived)
             self._route(inside, decoder)
         finally:
@@ -238,8 +239,7 @@ class _Delivered(_Inside):
         while self._tickets:
             self._tickets.pop().release()
         asked = not self._crew.reports_items and self._router.busy
-        sleep = partial(self._epoll.poll, _LOOK_SECONDS if asked else _LONGEST_WAIT)
-        if self._wake in dict(self._watch.wait(partial(self._epoll.poll, 0), sleep)):
+        if self._wake in dict(self._watch.wait(self._epoll.poll, _LOOK_SECONDS if asked else _LONGEST_WAIT)):
             _linux.clear_event(self._wake)
         found = self._crew.poll(0.0)
         while self._events:

@@ -10,7 +10,7 @@ from anypool._chunk import Chunk, Outcomes
 from anypool._copying import CopyingThreadCrew
 from anypool._crew import Crew
 from anypool._errors import LauncherUnavailable
-from anypool._launcher import Launcher
+from anypool._launcher import Launcher, launched_here
 from anypool._outcomes import Unopened
 from anypool._packing import run_message
 from anypool._slot import Flight
@@ -24,12 +24,12 @@ __all__: list[str] = []
 def crew_inside(launcher: Launcher, fetch: Callable[[Ref], Buffer]) -> Crew:
     """Start the crew of a launcher in this process; `fetch` gives threads what lies in segments.
 
-    Raises whatever `launch()` raises.
+    Raises whatever `launch()` raises, and `LauncherUnavailable` where it can't run on this host.
     """
     if launcher.name == "thread":
         options: Any = launcher
         return Threads(launcher.size, options.initializer, options.initargs, fetch)
-    launched: Any = launcher.launch()
+    launched: Any = launched_here(launcher)
     if isinstance(launched, Executor):
         from anypool._adapter import ExecutorCrew
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+# A message has two bytes for whose it is.
+_MOST_WORKERS = (1 << 16) - 1
+
 LAUNCHER_API = 1
 
 
@@ -71,6 +74,8 @@ class Launcher:
     def __post_init__(self) -> None:
         if self.workers is not None:
             object.__setattr__(self, "workers", whole("workers", self.workers, 1))
+            if self.workers > _MOST_WORKERS:
+                raise ValueError(f"a pool has at most {_MOST_WORKERS:,} workers, got workers={self.workers}")
         if self.tags:
             object.__setattr__(self, "tags", names_of("tags", self.tags))
 
@@ -123,7 +128,12 @@ def launched_here(launcher: Launcher) -> Executor | Crew:
     """Start a launcher's workers; where it can't run, `LauncherUnavailable` in the words of `anypool backends`."""
     if (why := launcher.missing()) is not None:
         raise LauncherUnavailable(why)
-    return launcher.launch()
+    launched = launcher.launch()
+    # By what it has, for a crew is of no class in particular.
+    if not (isinstance(launched, Executor) or hasattr(launched, "renew")):
+        expected = "a concurrent.futures.Executor or a Crew"
+        raise LauncherUnavailable(f"launch() of launcher {launcher.name!r} returns {expected}, got {launched!r}")
+    return launched
 
 
 @recipe

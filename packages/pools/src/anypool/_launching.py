@@ -17,6 +17,12 @@ def crew_of(launcher: Launcher, size: int, again: Callable[[], Executor | Crew])
     launched = launched_here(launcher)
     if not isinstance(launched, Executor):
         return launched
+    if launcher.traits.crosses == "references":
+        launched.shutdown(wait=False)
+        raise TypeError(
+            f"launcher {launcher.name!r} claims that its tasks work on the caller's own objects, but launch() gave an "
+            f"executor, and what an executor runs gets copies; leave `crosses` out of its traits"
+        )
     # Not at the top: most pools have workers of their own.
     from anypool._adapter import ExecutorCrew
 

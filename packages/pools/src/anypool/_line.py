@@ -57,7 +57,7 @@ class Line:
     def __init__(self, epoll: select.epoll, setting: Setting) -> None:
         self._epoll, self._setting = epoll, setting
         self._lock = threading.RLock()
-        self._relayed: deque[tuple[int, str]] = deque()
+        self.relayed: deque[tuple[int, str]] = deque()
         # What a worker prints comes in pieces that may end within a character.
         self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
         self._heard = False
@@ -132,7 +132,7 @@ class Line:
                 decoder = self._decoders.get((message.slot, stream))
                 if decoder is None:
                     decoder = self._decoders[message.slot, stream] = _Decoder("backslashreplace")
-                self._relayed.append((stream, decoder.decode(part)))
+                self.relayed.append((stream, decoder.decode(part)))
         return [message for message in messages if message.kind not in (Kind.RELAY, Kind.WELCOME)]
 
     def expire(self) -> None:
@@ -142,8 +142,8 @@ class Line:
 
     def show(self) -> None:
         """Hand on what workers printed; a stream that is gone or refuses costs the text, not the map."""
-        while self._relayed:
-            stream, text = self._relayed.popleft()
+        while self.relayed:
+            stream, text = self.relayed.popleft()
             out = sys.stdout if stream == 1 else sys.stderr
             try:
                 out.write(text)

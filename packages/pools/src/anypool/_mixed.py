@@ -198,8 +198,8 @@ class MixedCrew:
     def _wait(self, timeout: float) -> frozenset[int]:
         assert self._epoll is not None
         timeout = max(0.0, min(timeout, *[group.due for group in self._groups]))
-        look = partial(self._epoll.poll, 0)
-        found = self._watch.wait(look, partial(self._epoll.poll, timeout)) if timeout > 0 else look()
+        poll = self._epoll.poll
+        found = self._watch.wait(poll, timeout) if timeout > 0 else poll(0)
         ready = frozenset([fd for fd, _ in found])
         if self._wake in ready:
             _linux.clear_event(self._wake)

@@ -47,6 +47,8 @@ class NestedCrew(OfOneKind):
 
     def __init__(self, recipe: Nested) -> None:
         outer, *inner = recipe.parts
+        if (why := outer.missing()) is not None:
+            raise LauncherUnavailable(why)
         open_hubs: Callable[..., ProcessHubs] | None = getattr(outer, "hubs", None)
         if open_hubs is None:
             raise LauncherUnavailable(

@@ -1,4 +1,4 @@
-"""Tell observers what happens in a pool: noted where it happens, told by the helper thread."""
+"""Tell observers what happens in a pool: noted where it happens, told on a thread of their own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import logging
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from anypool._helper import helper
+from anypool._helper import Helper
 from anypool._plugins import Plugin, plugins
 from anypool._registry import pools
 
@@ -28,11 +28,12 @@ __all__: list[str] = []
 
 # Events that wait for slow observers; beyond that they are dropped, and their number is logged.
 _MOST_WAITING = 100_000
-# Seconds that leaving a pool waits for observers.
-_PATIENCE = 10.0
+# Seconds that leaving a pool waits for observers; and when the last one has waited in vain.
+_PATIENCE, _LITTLE_PATIENCE = 10.0, 0.1
 
-E = TypeVar("E", bound="Engine")
-
+# Not the one that all work needs: an observer may never return.
+teller_thread = Helper("anypool-helper-observers")
+_hang = False
 _numbers = itertools.count(1)
 _tellers: weakref.WeakKeyDictionary[Pool, Teller] = weakref.WeakKeyDictionary()
 
@@ -59,7 +60,7 @@ class Teller:
         self._called = False
 
     def tell(self, hook: str, **arguments: Any) -> None:
-        """Have the helper call this hook; takes no lock unless the helper sleeps."""
+        """Have the thread call this hook; takes no lock unless it sleeps."""
         if not self.observers:
             return
         if len(self._events) >= _MOST_WAITING:
@@ -72,7 +73,7 @@ class Teller:
             self._called = True
             # If no thread can be had now, perhaps the next time: it is queued.
             with suppress(RuntimeError):
-                helper.call(self._deliver)
+                teller_thread.call(self._deliver)
 
     def _deliver(self) -> None:
         self._called = False
@@ -189,14 +190,11 @@ class Observer:
         self._teller.leave()
 
 
-def observed(pool: Pool, make: Callable[[], E]) -> E:
-    """The engine that `make` makes, with a pool's observers told of all that happens in it, if it has any."""
-    observers = plugins.observers(pool.launcher)
-    engine = make()
-    if observers:
+def observe(pool: Pool, engine: Engine) -> None:
+    """Have a pool's observers, if it has any, told of all that happens in its new engine."""
+    if observers := plugins.observers(pool.launcher):
         with engine.section:
             _attach(engine, pool, observers, new=True)
-    return engine
 
 
 def _attach(engine: Engine, pool: Pool, observers: tuple[Plugin, ...], new: bool) -> None:
@@ -230,12 +228,13 @@ def leave(pool: Pool) -> None:
     """A pool has ended: have its observers told of everything before this returns."""
     if (teller := _tellers.get(pool)) is not None:
         teller.leave()
-        helper.finish_callbacks(_PATIENCE)
+        finish()
 
 
 def finish() -> None:
-    """Have observers told of everything that has happened."""
-    helper.finish_callbacks(_PATIENCE)
+    """Have observers told of everything that has happened, unless they hang."""
+    global _hang
+    _hang = not teller_thread.finish_callbacks(_LITTLE_PATIENCE if _hang else _PATIENCE)
 
 
 os.register_at_fork(after_in_child=_tellers.clear)

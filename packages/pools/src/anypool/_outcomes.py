@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from _pickle import loads as unpickled
 from collections.abc import Callable
 from typing import Any
 
-from anypool._chunk import Packed
+from anypool._chunk import Direct, Packed
 from anypool._failure import RAISED, as_an_items
-from anypool._serve import ERROR, REPLY, open_parts
+from anypool._serve import ERROR, FEW_PLAIN, MIXED, REPLY, open_parts
 from anypool._strike import let_through
 from anypool._wire import Buffer, Message, Ref
 from anypool_serialize import loads
@@ -39,6 +40,19 @@ class Unopened:
         raise TypeError("a reply on its way through a hub is not opened there")
 
 
+def plain_reply(message: Message) -> Direct | None:
+    """A REPLY as outcomes, if they are a few plain values: to unpickle these is less work than to put it off."""
+    seconds, errors, payload, _ = REPLY.unpack_from(message.meta)
+    part: Any = message.parts[0] if message.parts else None
+    if errors or payload != FEW_PLAIN or type(part) is Ref:
+        return None
+    try:
+        return Direct(unpickled(part), None, seconds, None, len(part))
+    except MemoryError:
+        # Who asks for the value is told.
+        return None
+
+
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     """A REPLY as outcomes; its values are unpickled only when asked for."""
     seconds, retryable, mixed = _measures(message)
@@ -61,9 +75,11 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
 
 def _measures(message: Message) -> tuple[float, dict[int, bool], bool]:
     """Seconds, which items raised and whether that is to be retried, and whether the payload holds exceptions."""
-    seconds, errors, mixed, _ = REPLY.unpack_from(message.meta)
+    seconds, errors, payload, _ = REPLY.unpack_from(message.meta)
+    if not errors:
+        return seconds, {}, payload == MIXED
     table = message.meta[REPLY.size : REPLY.size + errors * ERROR.size]
-    return seconds, {at: bool(again) for at, again in ERROR.iter_unpack(table)} if errors else {}, bool(mixed)
+    return seconds, {at: bool(again) for at, again in ERROR.iter_unpack(table)}, payload == MIXED
 
 
 def _unpack_outcomes(opened: list[Buffer], mixed: bool) -> tuple[list[Any], dict[int, BaseException]]:

@@ -150,13 +150,13 @@ def run_message(slot: int, flight: Flight, with_body: bool, careful: bool) -> Me
     """RUN for a chunk: the function's body if the worker needs it, then the items."""
     chunk = flight.chunk
     job, body = chunk.job, chunk.job.body
-    parts: list[Buffer | Ref] = list(body.parcel.parts) if with_body else []
+    parts: list[Buffer | Ref] = [*body.parcel.parts] if with_body else []
     body_parts = len(parts)
     skip = chunk.skip
-    if job.mode is Mode.CALL:
+    if job.mode is not Mode.CALL:
+        parts += chunk.payload.parts
+    else:
         for parcel in chunk.payload[skip : skip + chunk.count]:
             parts += parcel.parts
-    else:
-        parts += chunk.payload.parts
     meta = RUN.pack(job.mode, job.stop, careful, body_parts, skip, job.budget, 0)
     return Message(Kind.RUN, 0, slot, flight.seq, job.number, 0, chunk.count, 0, body.digest, meta, parts)

@@ -66,7 +66,6 @@ class Nested(Launcher):
     """One flat pool of the innermost workers: each of `parts` is a launcher, whose workers start those of the next."""
 
     name: ClassVar[str] = "nested"
-    traits: ClassVar[Traits] = Traits("bytes", reruns=False, isolates=True, secure=None)
     on_this_machine: ClassVar[bool] = True
 
     parts: tuple[Launcher, ...] = ()
@@ -87,6 +86,18 @@ class Nested(Launcher):
                 )
         if not parts[-1].starts_workers:
             raise PlanError(f"{parts[-1].name!r} has no workers of its own; leave it out")
+
+    @property
+    def traits(self) -> Traits:  # type: ignore[override]  # it follows from what it is made of
+        """What all of its parts claim; what ends a thread ends its hub, and so its neighbours."""
+        claims = [part.traits for part in self.parts]
+        networks = [claim.secure for claim in claims if claim.secure is not None]
+        return Traits(
+            "bytes",
+            reruns=any(claim.reruns for claim in claims),
+            isolates=all(claim.isolates for claim in claims),
+            secure=all(networks) if networks else None,
+        )
 
     @property
     def size(self) -> int:

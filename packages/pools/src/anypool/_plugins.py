@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, version
 from typing import Any
 
@@ -14,6 +14,7 @@ import pluggy
 from anypool import hookspecs
 from anypool._entries import source, stated_api, the_point
 from anypool._errors import AnypoolError, LauncherUnavailable, PlanError
+from anypool._failure import describe
 from anypool._hooks import PROJECT
 from anypool._launcher import LAUNCHER_API, Launcher
 from anypool._registry import attention, strangers
@@ -68,7 +69,7 @@ class Plugins:
     """What is used in this process; other plugins are names until somebody asks for one."""
 
     def __init__(self) -> None:
-        # Reentrant: a plugin may ask for another one's launcher while it is imported.
+        # Not held while a plugin is imported, which another thread may be doing, and wait for this one.
         self._lock = threading.RLock()
         self._loaded: dict[str, Plugin] = {}
         self._registered: list[Plugin] = []
@@ -84,9 +85,12 @@ class Plugins:
             for plugin in self._registered:
                 if name in plugin.launchers:
                     return plugin.launchers[name]
-            if name not in self._loaded:
-                self._loaded[name] = _load(the_point(name), name)
-            return self._loaded[name].launchers[name]
+        return self._load(name).launchers[name]
+
+    def _load(self, name: str) -> Plugin:
+        plugin = self._loaded.get(name)
+        # If several threads have loaded it, the first one's holds.
+        return plugin if plugin is not None else self._loaded.setdefault(name, _load(the_point(name), name))
 
     def register(self, implementation: object) -> None:
         """Have an object's hooks called from now on, in pools of every launcher; its launchers can be named."""
@@ -126,49 +130,44 @@ class Plugins:
     def observers(self, launcher: Launcher) -> tuple[Plugin, ...]:
         """Whom to tell what happens in a launcher's pools: its own plugin, and all that are registered."""
         names = tuple(strangers(launcher))
+        if (found := self._observers.get(names)) is not None:
+            return found
+        own = [plugin for plugin in map(self._plugin_of, names) if plugin is not None]
         with self._lock:
-            if names not in self._observers:
-                own = [plugin for plugin in map(self._plugin_of, names) if plugin is not None]
-                # One that is registered too is told once.
-                known = {id(plugin.implementation): plugin for plugin in [*own, *self._registered]}
-                self._observers[names] = tuple(plugin for plugin in known.values() if plugin.observes)
-            return self._observers[names]
+            # One that is registered too is told once.
+            known = {id(plugin.implementation): plugin for plugin in [*own, *self._registered]}
+            self._observers[names] = found = tuple(plugin for plugin in known.values() if plugin.observes)
+        return found
 
     def _plugin_of(self, name: str) -> Plugin | None:
-        if name not in self._loaded:
-            try:
-                self._loaded[name] = _load(the_point(name), name)
-            except AnypoolError:
-                # A class that no entry point names may be used all the same.
-                return None
-        return self._loaded[name]
+        try:
+            return self._load(name)
+        except AnypoolError:
+            # A class that no entry point names may be used all the same.
+            return None
 
     def register_configured(self) -> None:
         """Register what the configuration names; `PlanError` for what is no observer."""
-        with self._lock:
-            for text in named_observers():
-                if text in self._configured:
-                    continue
-                try:
-                    observer = _imported(text)
-                    if all(plugin.implementation is not observer for plugin in self._registered):
+        from anypool._config import observers
+
+        for text, where in observers():
+            if text in self._configured:
+                continue
+            try:
+                observer = _imported(text)
+                with self._lock:
+                    known = any(plugin.implementation is observer for plugin in self._registered)
+                    # Another thread may have been faster.
+                    if not known and text not in self._configured:
                         self.register(observer)
-                except Exception as error:
-                    raise PlanError(
-                        f"the configuration's observers: expected package.module:object that has an observer's hooks, "
-                        f"got {text!r}: {type(error).__name__}: {error}"
-                    ) from error
-                self._configured.add(text)
-
-
-def named_observers() -> Sequence[str]:
-    """What the configuration files that hold here name as observers."""
-    try:
-        config = importlib.import_module("anypool._config")
-    except ModuleNotFoundError:
-        return ()
-    named: Sequence[str] = config.observers()
-    return named
+                    self._configured.add(text)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a stranger's module, as in `_load`
+                raise PlanError(
+                    f"{where}: expected package.module:object that has an observer's hooks, got {text!r}: "
+                    f"{type(error).__name__}: {describe(error).message}"
+                ) from error
 
 
 def _imported(text: str) -> object:
@@ -192,7 +191,7 @@ def _load(point: EntryPoint, name: str) -> Plugin:
     except BaseException as error:  # whatever a stranger's module raises is reported, and disturbs nobody else
         newer = isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "anypool"
         hint = f"; it may need another anypool than this one, {version('anypool')}" if newer else ""
-        said = f"{type(error).__name__}: {error}{hint}"
+        said = f"{type(error).__name__}: {describe(error).message}{hint}"
         raise LauncherUnavailable(f"the plugin of launcher {name!r} ({where}, {point.value}) fails: {said}") from error
     if name not in plugin.launchers:
         given = (
@@ -231,7 +230,7 @@ def _checked(kind: Any, where: str) -> type[Launcher]:
 
 def _incompatible(name: str, where: str, api: int) -> str:
     return (
-        f"launcher {name!r} of {where} was written for contract {api}, and this anypool has contract {LAUNCHER_API}; "
+        f"launcher {name!r} of {where} was written for contract {api!r}, and this anypool has contract {LAUNCHER_API}; "
         "install versions that agree"
     )
 

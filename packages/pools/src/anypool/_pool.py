@@ -18,6 +18,7 @@ from anypool._context import Scope, entered, scope
 from anypool._crew import Crew, WorkerInfo
 from anypool._engine import Engine
 from anypool._errors import PoolClosed
+from anypool._gate import current
 from anypool._helper import helper
 from anypool._launcher import Launcher, cpus
 from anypool._launching import crew_of
@@ -37,6 +38,8 @@ __all__: list[str] = []
 
 # Seconds that a thread waits for another one that is ending the pool.
 _END_SECONDS = 15.0
+# Ends the name of a pool that stands for another of the same process, in a thread that can take no work of that one.
+_WITHIN = " within"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,8 +109,7 @@ class Pool(Maps, SingleCalls):
                 engine.drain()
             self._end()
             helper.finish_callbacks()
-        else:
-            # Another thread may be ending it right now.
+        else:  # Another thread may be ending it right now.
             self._gone.wait(_END_SECONDS)
 
     def terminate(self) -> None:
@@ -121,15 +123,15 @@ class Pool(Maps, SingleCalls):
 
     def _end(self) -> None:
         totals = self.stats()
-        # No call between looking and setting, so no other thread comes between.
-        if self._state == "closed":
+        if self._state == "closed":  # By another thread: without a call, none comes between here and the next line.
             self._gone.wait(_END_SECONDS)
             return
-        self._state = "closed"
-        engine, self._made = self._made, None
-        self._caller = None
+        engine, self._made, self._caller, self._state = self._made, None, None, "closed"
         self._past = totals["tasks"], totals["busy"]
+        within = pools.get(self._id + _WITHIN)
         try:
+            if isinstance(within, Pool):
+                within.terminate()
             if engine is not None and not engine.forked:
                 engine.close()
             left(self)
@@ -351,11 +353,6 @@ class Pool(Maps, SingleCalls):
         pools[identity] = self
         guests.add(self)
 
-    @property
-    def _awake(self) -> bool:
-        """Whether there are workers."""
-        return self._live() is not None
-
     def _forked(self) -> None:
         """This is a copy in a forked child: the workers stay with the parent."""
         self._lock = threading.Lock()
@@ -382,9 +379,16 @@ class Pool(Maps, SingleCalls):
 
 
 def _arrive(identity: str, launcher: Launcher, below: tuple[Launcher, ...]) -> Pool:
-    """A pickled pool: the original where it lives, one and the same equivalent elsewhere."""
+    """A pickled pool: the original where it lives, one and the same equivalent elsewhere.
+
+    Elsewhere is also a thread of somebody's executor here: it can't take work of the pool that it waits for.
+    """
     with guests.arriving:
+        identity = identity.removesuffix(_WITHIN)
         pool = pools.get(identity)
+        if isinstance(pool, Pool) and not pool._used and loading() and current() is None:  # noqa: SLF001 - our own
+            identity += _WITHIN
+            pool = pools.get(identity)
         if not isinstance(pool, Pool):
             pool = Pool(launcher, below=below, start=False)
             pool._become_guest(identity)  # noqa: SLF001 - our own
@@ -393,6 +397,4 @@ def _arrive(identity: str, launcher: Launcher, below: tuple[Launcher, ...]) -> P
         return pool
 
 
-for _public in (Pool, Result, WorkerInfo):
-    _public.__module__ = "anypool"
-del _public
+Pool.__module__ = Result.__module__ = WorkerInfo.__module__ = "anypool"

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -46,9 +46,6 @@ class Known(Protocol):
 
     _on_executor: bool
 
-    @property
-    def _awake(self) -> bool: ...
-
     def _live(self) -> Working | None: ...
 
     def close(self) -> None: ...
@@ -75,36 +72,17 @@ class Attention:
 
     def settle(self) -> None:
         """Register what the configuration names; raises `PlanError` each time as long as something is wrong with it."""
-        # To find and parse the files takes as long as starting a worker, so it is done for those that have the word.
-        if not is_worker() and any(map(_names_observers, _configurations())):
-            from anypool._plugins import plugins
+        if not is_worker():
+            from anypool._files import mention
 
-            plugins.register_configured()
+            if mention(b"observers"):
+                from anypool._plugins import plugins
+
+                plugins.register_configured()
         self.settled = True
 
 
 attention = Attention()
-
-
-def _configurations() -> Iterator[str]:
-    """Files that may hold the configuration."""
-    with contextlib.suppress(OSError):
-        folder = os.getcwd()
-        while True:
-            yield from (os.path.join(folder, "anypool.toml"), os.path.join(folder, "pyproject.toml"))
-            folder, below = os.path.dirname(folder), folder
-            if folder == below:
-                break
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    yield os.path.join(home, "anypool", "anypool.toml")
-
-
-def _names_observers(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return b"observers" in file.read()
-    except OSError:
-        return False
 
 
 def strangers(launcher: Any) -> list[str]:
@@ -119,11 +97,13 @@ def observed(pool: Any, make: Callable[[], E]) -> E:
     """The engine that `make` makes for a pool, with observers told of what happens in it, if there are any."""
     if not attention.settled:
         attention.settle()
-    if not attention.everywhere and (pool.launcher.name in BUILT_IN or not strangers(pool.launcher)):
-        return make()
-    from anypool import _observing
+    # First, for an observer may be registered while workers start.
+    engine = make()
+    if attention.everywhere or (pool.launcher.name not in BUILT_IN and strangers(pool.launcher)):
+        from anypool import _observing
 
-    return _observing.observed(pool, make)
+        _observing.observe(pool, engine)
+    return engine
 
 
 def left(pool: Any) -> None:
@@ -166,7 +146,7 @@ class Guests:
                 except Exception:
                     logging.getLogger("anypool").exception("resting %r", pool)
             with self._lock:
-                if not any(pool._awake for pool in self._pools):
+                if not any(pool._live() is not None for pool in self._pools):
                     self._thread = None
                     return
 
@@ -176,7 +156,9 @@ guests = Guests()
 
 def finish(executors_only: bool = False) -> None:
     """Do what leaving `with` does, for pools that were never closed; an interrupt ends them at once."""
-    left = [pool for pool in list(pools.values()) if pool._awake and (pool._on_executor or not executors_only)]
+    left = [
+        pool for pool in list(pools.values()) if pool._live() is not None and (pool._on_executor or not executors_only)
+    ]
     try:
         for pool in left:
             pool.close()
@@ -272,7 +254,7 @@ def _finish_executors() -> None:
 
 def _terminate(executors_only: bool = False) -> None:
     for pool in list(pools.values()):
-        if pool._awake and (pool._on_executor or not executors_only):
+        if pool._live() is not None and (pool._on_executor or not executors_only):
             pool.terminate()
 
 

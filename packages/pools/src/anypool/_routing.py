@@ -15,7 +15,7 @@ from anypool._failure import describe
 from anypool._outcomes import Unopened
 from anypool._packing import DROPPED_BODY, Parcel
 from anypool._routes import AWAY_TEXT
-from anypool._serve import REPLY, RUN, Server
+from anypool._serve import REPLY, RUN, VALUES, Server
 from anypool._slot import Cause, Flight
 from anypool._strike import let_through
 from anypool._wire import CLAIM, NO_DIGEST, PARTIAL, Buffer, Kind, Message, Ref, control, dropped
@@ -273,7 +273,7 @@ class Router:
         self._reply(Kind.REPLY, slot, seq, PARTIAL)
 
     def _reply(self, kind: Kind, slot: int, seq: int, flags: int = 0) -> None:
-        meta = REPLY.pack(0.0, 0, False, 0)
+        meta = REPLY.pack(0.0, 0, VALUES, 0)
         self._stamped(Message(kind, flags, slot, seq, meta=meta))
 
     def _hello(self, slot: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from anypool._cgroups import read
+from anypool._cgroups import MOST_CPUS, read
 
 # As in `_wire`.
 TYPE_CHECKING = False
@@ -27,8 +27,8 @@ def allocations(environ: Mapping[str, str], root: str = "") -> list[Told]:
 def whole(text: str) -> int:
     """A number of CPUs. Raises `ValueError` for anything else."""
     number = int(text) if text.strip().isascii() and text.strip().isdecimal() else 0
-    if number < 1:
-        raise ValueError("expected a whole number of at least 1")
+    if not 1 <= number < MOST_CPUS:
+        raise ValueError("expected a whole number of CPUs, at least 1")
     return number
 
 
@@ -70,10 +70,13 @@ def _slurm_job(_: str, environ: Mapping[str, str], __: str) -> int | None:
 def _slurm_entry(variable: str, environ: Mapping[str, str]) -> int | None:
     """Of a list such as `4(x2),3` the number for this node."""
     numbers: list[int] = []
-    for part in (environ.get(variable) or "").split(","):
-        number, _, times = part.partition("(x")
-        if part:
+    text = environ.get(variable) or ""
+    try:
+        for part in filter(None, text.split(",")):
+            number, _, times = part.partition("(x")
             numbers += [whole(number)] * min(whole(times.rstrip(")") or "1"), 1 << 16)
+    except ValueError:
+        raise ValueError(f"expected {variable} to be a list such as 4(x2),3, got {text[:80]!r}") from None
     node = environ.get("SLURM_NODEID", "")
     place = int(node) if node.isdecimal() else 0
     return numbers[place] if place < len(numbers) else None
@@ -87,12 +90,16 @@ def _pbs_nodes(text: str, _: Mapping[str, str], root: str) -> int | None:
 def _sge_hosts(text: str, _: Mapping[str, str], root: str) -> int | None:
     """A file with lines of a host, its number of slots, and more."""
     fields = [line.split() for line in _lines(root + text)]
+    if any(len(words) < 2 for words in fields):
+        raise ValueError("expected a host and its number of slots in each line")
     return _of_this_host((host, whole(slots)) for host, slots, *_ in fields)
 
 
 def _lsf_hosts(text: str, _: Mapping[str, str], __: str) -> int | None:
     """Pairs of a host and its number of slots."""
     words = text.split()
+    if len(words) % 2:
+        raise ValueError("expected pairs of a host and its number of slots")
     return _of_this_host(zip(words[::2], map(whole, words[1::2]), strict=True))
 
 

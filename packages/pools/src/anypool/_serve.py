@@ -26,8 +26,9 @@ __all__: list[str] = []
 
 # mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds
 RUN = Struct("<BBBxHIdH")
-# seconds, number of errors, whether the payload holds exceptions
+# seconds, number of errors, and what the payload is: values, values and exceptions, or a few plain values
 REPLY = Struct("<dIBxH")
+VALUES, MIXED, FEW_PLAIN = 0, 1, 2
 ERROR = Struct("<IB")
 # Items between two looks at the clock: they bound what one slow stretch can hold back.
 _LONGEST_STEP = 64
@@ -147,9 +148,9 @@ class Server:
 
         `fetch` opens parts that lie in a segment.
         """
-        mode, stop, careful, _, _, budget, _ = RUN.unpack_from(message.meta)
+        mode, stop, careful, body_parts, skip, budget, _ = RUN.unpack_from(message.meta)
         try:
-            loaded = self._load(message, fetch)
+            loaded = self._load(message, mode, body_parts, skip, fetch)
         except SegmentLost:
             yield _reply_to(message, Kind.NEED, INLINE)
             return
@@ -159,10 +160,11 @@ class Server:
         if loaded is None:
             yield _reply_to(message, Kind.NEED)
             return
-        calling, items, calls = loaded
+        calling, items = loaded
         if message.count == 1 and mode != Mode.MAP and not (careful or any(calling[1:])):
             yield self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
             return
+        calls = call_each(calling, mode, items)
         if not careful:
             yield self._measured(message, calling, calls, message.count, budget, bool(stop))
             return
@@ -176,9 +178,10 @@ class Server:
             if not reply.flags:
                 return
 
-    def _load(self, message: Message, fetch: Callable[[Ref], Buffer]) -> tuple[Calling, Any, Iterator[Any]] | None:
-        """What is called, with what, and the calls; None if the function is not known here."""
-        mode, _, _, body_parts, skip, _, _ = RUN.unpack_from(message.meta)
+    def _load(
+        self, message: Message, mode: int, body_parts: int, skip: int, fetch: Callable[[Ref], Buffer]
+    ) -> tuple[Calling, Any] | None:
+        """What is called, and with what; None if the function is not known here."""
         _here.loading = True
         try:
             calling = self._calling(message.digest, message.parts[:body_parts], fetch)
@@ -187,7 +190,7 @@ class Server:
             items, whole = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
             if not whole:
                 calling = _checked(calling)
-            return calling, items, call_each(calling, mode, items)
+            return calling, items
         finally:
             _here.loading = False
 
@@ -246,7 +249,7 @@ class Server:
         retry_on: tuple[type[BaseException], ...] = (),
     ) -> Message:
         if not errors and (plain := _plain(values)) is not None:
-            return _replied(message, len(values), REPLY.pack(seconds, 0, False, 0), [plain])
+            return _replied(message, len(values), REPLY.pack(seconds, 0, FEW_PLAIN, 0), [plain])
         retryable = {at: isinstance(error, retry_on) for at, error in errors.items()}
         failures = {at: describe(error) for at, error in errors.items()}
         # An exception holds the frames that it went through, and these the chunk's values: a circle until it is cut.
@@ -263,7 +266,7 @@ class Server:
                 values[at] = None
             header, buffers = dumps((values, failures), oob=IN_BAND)
         table = b"".join(ERROR.pack(at, again) for at, again in retryable.items())
-        meta = REPLY.pack(seconds, len(retryable), bool(failures), 0) + table
+        meta = REPLY.pack(seconds, len(retryable), MIXED if failures else VALUES, 0) + table
         return _replied(message, len(values), meta, [header, *(buffer.raw() for buffer in buffers)])
 
 
@@ -288,7 +291,7 @@ def _replied(message: Message, count: int, meta: Buffer, parts: list[Buffer | Re
 
 def _reply_to(message: Message, kind: Kind, flags: int = 0) -> Message:
     reply = Message(kind, flags, message.slot, message.seq, message.map, message.chunk, digest=message.digest)
-    reply.meta = REPLY.pack(0.0, 0, False, 0)
+    reply.meta = REPLY.pack(0.0, 0, VALUES, 0)
     return reply
 
 

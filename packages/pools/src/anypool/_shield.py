@@ -121,22 +121,18 @@ class Section:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    @property
-    def held(self) -> bool:
-        """Whether the calling thread is in it."""
-        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 - as `Condition` asks
-        return owned
+        self.lock = threading.RLock()
+        # Whether the calling thread is in it.
+        self.held: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001 - as `Condition` asks
 
     def abandon(self) -> None:
         """Give the lock back, however often the calling thread has taken it."""
-        give_back(self._lock)
+        give_back(self.lock)
 
     def __enter__(self) -> None:
         shield.__enter__()
-        self._lock.acquire()
+        self.lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self.lock.release()
         shield.__exit__()

@@ -35,14 +35,14 @@ class Watch:
         self._keen = False
         self._lost = 0.0
 
-    def wait(self, look: Callable[[], R], sleep: Callable[[], R]) -> R:
-        """What `look` finds, or else what `sleep` returns."""
+    def wait(self, poll: Callable[[float | None], R], timeout: float | None = None) -> R:
+        """What `poll(0)` finds, or else what `poll(timeout)` returns."""
         started = now = perf_counter()
         if self._lost > 0:
             self._lost -= _GAIN
         elif self._keen:
             while now - started < _LIMIT:
-                if found := look():
+                if found := poll(0):
                     return found
                 before = perf_counter()
                 os.sched_yield()
@@ -50,6 +50,6 @@ class Watch:
                 if now - before > _SHARED:
                     self._lost = now - before
                     break
-        found = sleep()
+        found = poll(timeout)
         self._keen = perf_counter() - started < _LIMIT
         return found

@@ -13,13 +13,16 @@ from __future__ import annotations
 import marshal
 import struct
 from collections import namedtuple
+from operator import attrgetter
 from struct import Struct
 
 __all__: list[str] = []
 
 VERSION = 1
 _MAGIC = b"aP"
+# magic, version, `_fields`, number of parts, bytes of metadata, bytes of metadata and parts, digest
 _HEAD = Struct("<2sBBHHQIIIHHIQ32s")
+_fields = attrgetter("kind", "flags", "slot", "seq", "map", "chunk", "count", "attempt")
 _REF = Struct("<IIQQB")
 _LENGTH = Struct("<Q")
 _BY_REF = 1 << 63
@@ -185,26 +188,30 @@ def dropped(slot: int, seqs: list[int]) -> Message:
 
 def encode(message: Message) -> list[Buffer]:
     """The buffers to write, in order: one for a small message; parts of a big one are passed on, not copied."""
-    lengths = []
-    bodies: list[Buffer] = []
-    total = len(message.meta)
-    for part in message.parts:
-        if isinstance(part, Ref):
-            part = _REF.pack(*part)
-            lengths.append(_REF.size | _BY_REF)
-        else:
-            lengths.append(len(part))
-        total += len(part)
-        bodies.append(part)
-    if len(lengths) > _MAX_PARTS:
-        raise WireError(f"a message has at most {_MAX_PARTS} parts, got {len(lengths)}")
-    head = _HEAD.pack(
-        _MAGIC, VERSION, message.kind, message.flags, message.slot, message.seq, message.map, message.chunk,
-        message.count, message.attempt, len(lengths), len(message.meta), total, message.digest,
-    )  # fmt: skip
+    # Written for the interpreter: a short call's round trip goes through here twice, and so through `feed`.
+    meta = message.meta
+    bodies: list[Any] = message.parts
+    parts = len(bodies)
+    if parts > _MAX_PARTS:
+        raise WireError(f"a message has at most {_MAX_PARTS} parts, got {parts}")
+    lengths = list(map(len, bodies))
+    if Ref in map(type, bodies):
+        lengths, bodies = _with_refs(bodies)
+    total = len(meta) + sum(map(len, bodies))
+    head = _HEAD.pack(_MAGIC, VERSION, *_fields(message), parts, len(meta), total, message.digest)
+    table = (_TABLES[parts] if parts < len(_TABLES) else Struct(f"<{parts}Q")).pack(*lengths)
     if total <= _JOIN:
-        return [b"".join((head, *map(_LENGTH.pack, lengths), message.meta, *bodies))]
-    return [b"".join((head, *map(_LENGTH.pack, lengths), message.meta)), *bodies]
+        return [b"".join((head, table, meta, *bodies))]
+    return [b"".join((head, table, meta)), *bodies]
+
+
+def _with_refs(parts: list[Buffer | Ref]) -> tuple[list[int], list[Buffer]]:
+    packed: list[Any] = [_REF.pack(*part) if type(part) is Ref else part for part in parts]
+    lengths = [len(part) for part in packed]
+    for at, part in enumerate(parts):
+        if type(part) is Ref:
+            lengths[at] |= _BY_REF
+    return lengths, packed
 
 
 class Decoder:
@@ -229,45 +236,44 @@ class Decoder:
         self._wanted = _HEAD_SIZE
         while end - start >= _HEAD_SIZE:
             head = _HEAD.unpack_from(view, start)
-            size = _size(head)
-            if start + size > end:
-                self._wanted = size
+            parts, meta, total, digest = head[10:]
+            if head[0] != _MAGIC or head[1] != VERSION or parts > _MAX_PARTS or meta > _MAX_META or meta > total:
+                raise _not_ours(head)
+            table = start + _HEAD_SIZE
+            body = table + 8 * parts
+            stop = body + total
+            if stop > end:
+                self._wanted = stop - start
                 break
-            messages.append(_decode(view, start, head))
-            start += size
+            found = _parts(view, table, parts, body + meta, stop)
+            messages.append(Message(*head[2:10], digest, view[body : body + meta], found))  # type: ignore[call-arg]
+            start = stop
         if start < end:
             self._held = bytearray(view[start:])
         return messages
 
 
-def _size(head: tuple[Any, ...]) -> int:
-    magic, version, _, _, _, _, _, _, _, _, parts, meta, total, _ = head
-    if magic != _MAGIC or version != VERSION:
-        raise WireError(f"expected an anypool message, version {VERSION}, got {_HEAD.pack(*head)[:32]!r}")
-    if parts > _MAX_PARTS or meta > _MAX_META or meta > total:
-        raise WireError(f"a message claims {parts} parts and {meta} bytes of metadata")
-    return _HEAD_SIZE + parts * _LENGTH.size + total  # type: ignore[no-any-return]
+def _not_ours(head: tuple[Any, ...]) -> WireError:
+    parts, meta = head[10:12]
+    if head[0] != _MAGIC or head[1] != VERSION:
+        return WireError(f"expected an anypool message, version {VERSION}, got {_HEAD.pack(*head)[:32]!r}")
+    return WireError(f"a message claims {parts} parts and {meta} bytes of metadata")
 
 
-def _decode(view: memoryview, start: int, head: tuple[Any, ...]) -> Message:
-    _, _, kind, flags, slot, seq, map_, chunk, count, attempt, parts, meta, total, digest = head
-    table = start + _HEAD_SIZE
-    at = table + parts * _LENGTH.size
-    end = at + total
-    metadata = view[at : at + meta]
-    at += meta
-    decoded: list[Buffer | Ref] = []
-    lengths = _TABLES[parts] if parts < len(_TABLES) else Struct(f"<{parts}Q")
+def _parts(view: memoryview, table: int, count: int, at: int, end: int) -> list[Buffer | Ref]:
+    """The parts that lie between `at` and `end`; `table` is where their lengths are."""
+    found: list[Buffer | Ref] = []
+    lengths = _TABLES[count] if count < len(_TABLES) else Struct(f"<{count}Q")
     for length in lengths.unpack_from(view, table):
         if at + length <= end:
-            decoded.append(view[at : at + length])
+            found.append(view[at : at + length])
             at += length
         else:
-            decoded.append(_ref(view, at, end, length))
+            found.append(_ref(view, at, end, length))
             at += _REF.size
     if at != end:
         raise WireError(f"a message is {end - at} bytes longer than its parts")
-    return Message(kind, flags, slot, seq, map_, chunk, count, attempt, digest, metadata, decoded)
+    return found
 
 
 def _ref(view: memoryview, at: int, end: int, length: int) -> Ref:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anypool._errors import PlanError
-from anypool._grammar import Value, Word, is_plain, quoted, value_of, wrong
+from anypool._grammar import JOINTS, Value, Word, is_plain, quoted, value_of, wrong
 from anypool._recipe import field_names
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ def _joined(text: str, value: Value, what: str) -> Word:
 
 def _single(text: str, form: Form, word: Word, what: str) -> Any:
     if not (word.text or word.quoted):
-        raise wrong(text, word.at, f'{what}: expected a value, or "" for an empty text,')
+        ended = text[word.at : word.at + 1]
+        quotes = f" in quotes if it has a {ended!r}," if ended and ended in JOINTS else ""
+        raise wrong(text, word.at, f'{what}: expected a value,{quotes} or "" for an empty text,')
     for made in _readings(form, word):
         return made
     raise wrong(text, word.at, f"{what} takes {form.expected}, got {word.text!r}")

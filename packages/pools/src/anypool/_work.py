@@ -241,25 +241,28 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
     return result
 
 
-def call(engine: Engine, f: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[R]:
-    """Queue one call; what can't be serialised, f or an argument, is the result's exception."""
+def call(
+    engine: Engine,
+    submit: Callable[[Call], None],
+    f: Callable[..., R],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Result[R]:
+    """Have one call made and submitted; what can't be serialised, f or an argument, is the result's exception."""
     if not callable(f):
         raise TypeError(f"the first argument is what to call, got {f!r}")
-    crew = engine.crew
     try:
-        body, mode, payload, size = crew.pack_call(f, args, kwargs)
+        body, mode, payload, size = engine.crew.pack_call(f, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         let_through(error)
         return _refused(engine, error)
     result: Result[R] = Result(engine)
     try:
-        engine.submit(Call(body, mode, payload, size, result))
+        submit(Call(body, mode, payload, size, result))
     except BaseException:
         # An interrupt on the way out, when the call may run already.
         result.kill()
         raise
-    if crew.runs_here:
-        engine.drive(result.ready)
     return result
 
 

@@ -49,7 +49,7 @@ class _Worker:
         input_ = select.poll()
         input_.register(self._reader, select.POLLIN)
         watch = Watch()
-        while watch.wait(lambda: input_.poll(0), input_.poll) and (count := os.readv(self._reader, into)):
+        while watch.wait(input_.poll) and (count := os.readv(self._reader, into)):
             arrived = iter(decoder.feed(bytes(view[:count])))
             for message in arrived:
                 if message.kind == Kind.RUN:

@@ -5,10 +5,10 @@ A plugin is a module or any other object; it implements what it likes, and takes
 happens in pools: those of a launcher's plugin in the pools of that launcher, others in all pools of the process, once
 they are given to `anypool.register` or named in the configuration.
 
-Observers are told on a thread of the library's, in the order in which things happen in a pool, a moment after; all of
-it has been told when the pool is left. They disturb nothing: the first exception of each is logged, others are dropped.
-That thread also looks after work that nobody waits for, so an observer that takes long passes things on to a thread of
-its own. Nothing of this costs anything while nobody observes.
+Observers are told on a thread that is only for them, in the order in which things happen in a pool, a moment after; all
+of it has been told when the pool is left, unless that takes longer than 10 s. They disturb nothing: the first exception
+of each is logged, others are dropped. All of them share that thread, so one that takes long passes things on to a
+thread of its own. Nothing of this costs anything while nobody observes.
 
 `pool` names a pool, as `process-1`; `worker` is a name as in `pool.workers()`. `map_number` numbers the maps of this
 process from 1; single calls (`submit`, `pipe`, `apipe`) are map 0, and their items are the calls of the pool.

@@ -96,6 +96,7 @@ _LATE = {
     "dataclasses._FIELD_BASE": ("_byvalue", "reduce_sentinel"),
     "functools._lru_cache_wrapper": ("_byvalue", "reduce_lru_cache"),
     "functools.cached_property": ("_byvalue", "reduce_cached_property"),
+    "numpy.memmap": ("_mapped", "reduce_memmap"),
     "tempfile._TemporaryFileWrapper": ("_byvalue", "reduce_temporary_file"),
     "tempfile._TemporaryFileCloser": ("_byvalue", "reduce_temporary_file"),
     "weakref.ReferenceType": ("_byvalue", "reduce_weakref"),

@@ -57,10 +57,13 @@ def by_reference(obj: object) -> bool:
     """Whether importing `obj.__module__` and following `obj.__qualname__` leads to this very object."""
     name = getattr(obj, "__qualname__", None)
     module_name = getattr(obj, "__module__", None)
-    if type(name) is not str or type(module_name) is not str or not importable(module_name):
+    if type(name) is not str or type(module_name) is not str:
+        return False
+    found: object = sys.modules.get(module_name)
+    # The answer that is known, without a call: each task of a function by name asks.
+    if (_by_value or _importable.get(module_name) != (id(found), True)) and not importable(module_name):
         return False
     try:
-        found: object = sys.modules[module_name]
         if "." not in name:
             return getattr(found, name) is obj
         for part in name.split("."):

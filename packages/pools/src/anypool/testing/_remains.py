@@ -14,7 +14,7 @@ __all__: list[str] = []
 
 # Seconds for the last of it to go: a system may reap slowly.
 _SECONDS = 5.0
-# One for each process, which drives pools while nobody waits; it stays.
+# In each process one that drives pools while nobody waits, and one that tells observers; they stay.
 _HELPER = "anypool-helper"
 # In /dev/shm, where nobody can tell whose they are, and other programs come and go.
 _ANYBODYS = ("sem.", "loky", "joblib")
@@ -32,7 +32,7 @@ class Remains(NamedTuple):
     def now(cls) -> Remains:
         """What is there, garbage apart."""
         gc.collect()
-        threads = {f"{each.name} {each.ident}" for each in threading.enumerate() if each.name != _HELPER}
+        threads = {f"{each.name} {each.ident}" for each in threading.enumerate() if not each.name.startswith(_HELPER)}
         return cls(dict(_children()), threads, dict(_descriptors()), _shared_memory())
 
     def beyond(self, before: Remains) -> dict[str, Any]:
