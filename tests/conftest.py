@@ -47,6 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(LIMIT_SECONDS))
 
 
+def pytest_collection_finish() -> None:
+    # Garbage is looked for twice in each test, and it takes longer than most of them to go through thousands of tests.
+    gc.collect()
+    gc.freeze()
+
+
 def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:

@@ -143,6 +143,11 @@ class TestHanging(Kept):
 
 
 class TestLeaking(LauncherTests):
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # What leaks stays for longer than anybody waits.
+        monkeypatch.setattr("anypool.testing._remains._SECONDS", 1.0)
+
     @pytest.fixture
     def launcher(self) -> Launcher:
         return Leaking(2)

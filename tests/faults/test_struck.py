@@ -15,8 +15,8 @@ from napping import ASYNCHRONOUS, nap  # type: ignore[import-not-found]
 
 from anypool import Pool, WorkerLost, get_pool
 
-EVERYWHERE = ["serial", *ASYNCHRONOUS]
-MOMENTS = 40
+# On multiprocess most of them cost the start of new interpreters.
+MOMENTS = {"serial": 40, "thread:2": 40, "process:2": 40, "multiprocess:2": 10}
 
 
 class LateError(Exception):
@@ -85,18 +85,24 @@ def strike(pool: Pool, at: int) -> str:
 
 # Python itself tells of what is raised in a `__del__`, and drops it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("launcher", EVERYWHERE)
-def test_an_exception_of_a_handler_is_raised_and_the_next_map_is_right(launcher: str) -> None:
+@pytest.mark.parametrize(
+    "launcher, count",
+    [
+        *MOMENTS.items(),
+        *(pytest.param(name, 200, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]) for name in MOMENTS),
+    ],
+)
+def test_an_exception_of_a_handler_is_raised_and_the_next_map_is_right(launcher: str, count: int) -> None:
     moments = random.Random(launcher)
     with get_pool(launcher) as pool:
         with Striker(0) as all_of_it:
             work(pool)
         places = []
-        for _ in range(MOMENTS):
+        for _ in range(count):
             places.append(strike(pool, moments.randrange(1, all_of_it.count)))
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, places[-1]
             work(pool)
-    assert len({*filter(None, places)}) > MOMENTS // 4
+    assert len({*filter(None, places)}) > count // 4
 
 
 class StruckLock:

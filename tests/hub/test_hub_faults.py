@@ -18,6 +18,7 @@ from anypool import AnypoolError, Pool, TaskTimeout, WorkerLost, get_pool
 from anypool._segments import SegmentLost
 
 TASKS = 1000
+MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 12)]
 
 
 def opened(text: str) -> Pool:
@@ -62,7 +63,7 @@ def slowly(x):
     return x * x
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *MORE_SEEDS])
 def test_all_results_are_right_though_workers_are_killed_at_random(seed):
     with opened("process:2/process:3") as pool:
         with killing(lambda: workers_of(pool), 8, seed) as killed:
@@ -72,9 +73,8 @@ def test_all_results_are_right_though_workers_are_killed_at_random(seed):
         assert pool.map(abs, range(20)) == list(range(20))
 
 
-@pytest.mark.parametrize(
-    "text, seed", [("process:2/process:3", 1), ("process:2/process:3", 2), ("process:2/thread:4", 3)]
-)
+@pytest.mark.parametrize("text", ["process:2/process:3", "process:2/thread:4"])
+@pytest.mark.parametrize("seed", [1, *MORE_SEEDS])
 def test_all_results_are_right_though_hubs_are_killed_at_random(text, seed):
     with opened(text) as pool:
         with killing(lambda: hubs_of(pool), 4, seed) as killed:

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 MIXES = ["process:1 + thread:1", "process:1 + process:1", "process:1 + multiprocess:1", "thread:1 + thread:1"]
 
 
-@pytest.fixture(params=MIXES)
+@pytest.fixture(scope="module", params=MIXES)
 def mix(request: pytest.FixtureRequest) -> str:
     """The text of a mix of two groups with a worker each."""
     text: str = request.param

@@ -32,17 +32,22 @@ def where(_):
     return os.getpid(), threading.current_thread().name
 
 
-def test_every_map_gives_what_the_builtin_gives(mix):
+@pytest.fixture(scope="module")
+def launcher(mix):
+    """So that `pool` is one of this mix."""
+    return mix
+
+
+def test_every_map_gives_what_the_builtin_gives(pool):
     xs, ys = list(range(3000)), list(range(1, 3001))
-    with get_pool(mix) as pool:
-        sums = list(map(add, xs, ys))
-        assert pool.map(add, xs, ys) == sums
-        assert list(pool.imap(add, xs, ys)) == sums
-        assert sorted(pool.uimap(add, xs, ys)) == sums
-        assert pool.amap(add, xs, ys).get(LIMIT) == sums
-        pairs = list(zip(xs, ys, strict=True))
-        assert pool.starmap(add, pairs) == list(pool.istarmap(add, pairs)) == sums
-        assert sorted(pool.uistarmap(add, pairs)) == pool.astarmap(add, pairs).get(LIMIT) == sums
+    sums = list(map(add, xs, ys))
+    assert pool.map(add, xs, ys) == sums
+    assert list(pool.imap(add, xs, ys)) == sums
+    assert sorted(pool.uimap(add, xs, ys)) == sums
+    assert pool.amap(add, xs, ys).get(LIMIT) == sums
+    pairs = list(zip(xs, ys, strict=True))
+    assert pool.starmap(add, pairs) == list(pool.istarmap(add, pairs)) == sums
+    assert sorted(pool.uistarmap(add, pairs)) == pool.astarmap(add, pairs).get(LIMIT) == sums
 
 
 def test_single_calls_and_futures_work(mix):
@@ -56,10 +61,9 @@ def test_single_calls_and_futures_work(mix):
             assert list(executor.map(square, range(5))) == [0, 1, 4, 9, 16]
 
 
-def test_a_result_can_be_awaited(mix):
+def test_a_result_can_be_awaited(pool):
     async def main():
-        with get_pool(mix) as pool:
-            return await pool.amap(square, range(10))
+        return await pool.amap(square, range(10))
 
     assert asyncio.run(main()) == list(map(square, range(10)))
 
@@ -72,40 +76,37 @@ def test_both_groups_work(mix):
         assert pool.stats()["tasks"] == 110
 
 
-def test_the_workers_of_a_mix_have_names_of_their_own(mix):
-    with get_pool(mix) as pool:
-        names = [worker.name for worker in pool.workers()]
-        assert len(set(names)) == len(names) == len(pool) == 2
-        assert [name.partition(":")[0] for name in names] == ["0", "1"]
-        assert str(pool.plan) == mix
+def test_the_workers_of_a_mix_have_names_of_their_own(pool, mix):
+    names = [worker.name for worker in pool.workers()]
+    assert len(set(names)) == len(names) == len(pool) == 2
+    assert [name.partition(":")[0] for name in names] == ["0", "1"]
+    assert str(pool.plan) == mix
 
 
 @pytest.mark.parametrize("options", [{}, {"retries": 0}, {"timeout": LIMIT}, {"chunksize": 7}], ids=str)
-def test_options_hold_in_all_groups(mix, options):
-    with get_pool(mix) as pool:
-        assert pool.map(square, range(40), **options) == list(map(square, range(40)))
+def test_options_hold_in_all_groups(pool, options):
+    assert pool.map(square, range(40), **options) == list(map(square, range(40)))
 
 
-def test_an_exception_arrives_in_its_place(mix):
+def test_an_exception_arrives_in_its_place(pool):
     def inverse(x):
         return 1 / x
 
-    with get_pool(mix) as pool:
-        kept = pool.map(inverse, [1, 0, 2, 0], on_error="return")
-        assert [type(value) for value in kept] == [float, ZeroDivisionError, float, ZeroDivisionError]
-        with pytest.raises(ZeroDivisionError):
-            pool.map(inverse, range(10))
+    kept = pool.map(inverse, [1, 0, 2, 0], on_error="return")
+    assert [type(value) for value in kept] == [float, ZeroDivisionError, float, ZeroDivisionError]
+    with pytest.raises(ZeroDivisionError):
+        pool.map(inverse, range(10))
 
 
-def test_seeds_give_the_same_numbers_on_every_group(mix):
+def test_seeds_give_the_same_numbers_on_every_group(pool):
     def draw(_):
         return anypool.rng().random()
 
-    with get_pool("serial") as serial, get_pool(mix) as pool:
+    with get_pool("serial") as serial:
         assert pool.map(draw, range(200), seed=3) == serial.map(draw, range(200), seed=3)
 
 
-def test_large_arguments_and_results_arrive(mix):
+def test_large_arguments_and_results_arrive(pool):
     numpy = pytest.importorskip("numpy")
     arrays = [numpy.full(200_000, x, dtype="f8") for x in range(8)]
     table = numpy.arange(300_000, dtype="f8")
@@ -114,9 +115,8 @@ def test_large_arguments_and_results_arrive(mix):
         array += table[:200_000]
         return array
 
-    with get_pool(mix) as pool:
-        results = pool.map(work, arrays, chunksize=1)
-        assert all((result == x + table[:200_000]).all() for x, result in enumerate(results))
+    results = pool.map(work, arrays, chunksize=1)
+    assert all((result == x + table[:200_000]).all() for x, result in enumerate(results))
 
 
 def test_a_task_of_a_mix_with_processes_gets_copies_wherever_it_runs():
@@ -149,7 +149,7 @@ def test_what_cannot_be_sent_is_refused_in_a_mix_with_processes():
         pool.map(square, [(x for x in [1])])
 
 
-def test_an_endless_input_is_read_as_it_is_used(mix):
+def test_an_endless_input_is_read_as_it_is_used(pool):
     read: list[None] = []
 
     def numbers():
@@ -157,24 +157,22 @@ def test_an_endless_input_is_read_as_it_is_used(mix):
             read.append(None)
             yield len(read)
 
-    with get_pool(mix) as pool:
-        squares = pool.imap(square, numbers(), buffersize=20)
-        assert [next(squares) for _ in range(50)] == [x * x for x in range(1, 51)]
-        assert len(read) < 200
+    squares = pool.imap(square, numbers(), buffersize=20)
+    assert [next(squares) for _ in range(50)] == [x * x for x in range(1, 51)]
+    assert len(read) < 200
 
 
-def test_several_threads_may_use_a_mix_at_once(mix):
-    with get_pool(mix) as pool:
-        found = {}
+def test_several_threads_may_use_a_mix_at_once(pool):
+    found = {}
 
-        def use(at):
-            found[at] = pool.map(square, range(at, at + 500)), [pool.pipe(square, at) for _ in range(20)]
+    def use(at):
+        found[at] = pool.map(square, range(at, at + 500)), [pool.pipe(square, at) for _ in range(20)]
 
-        threads = [threading.Thread(target=use, args=(at,)) for at in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(LIMIT)
+    threads = [threading.Thread(target=use, args=(at,)) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
     assert found == {at: ([x * x for x in range(at, at + 500)], [at * at] * 20) for at in range(4)}
 
 
@@ -220,11 +218,10 @@ def test_a_mix_grows_in_proportion_to_its_groups_and_may_lose_one_for_a_while():
         assert len(pool.workers()) == 3
 
 
-def test_random_work_comes_back_in_order(mix):
+def test_random_work_comes_back_in_order(pool):
     def nap(seconds):
         time.sleep(seconds)
         return seconds
 
     naps = [random.Random(x).random() / 50 for x in range(60)]
-    with get_pool(mix) as pool:
-        assert pool.map(nap, naps) == list(pool.imap(nap, naps)) == naps
+    assert pool.map(nap, naps) == list(pool.imap(nap, naps)) == naps

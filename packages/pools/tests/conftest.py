@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from owner import children  # type: ignore[import-not-found]
 
 @pytest.fixture
 def nothing_is_left() -> Iterator[None]:
+    gc.collect()
     before, descriptors = children(), len(os.listdir("/proc/self/fd"))
     yield
     assert children() == before

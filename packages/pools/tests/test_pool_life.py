@@ -158,7 +158,7 @@ pool = get_pool("LAUNCHER", oversubscribe=True)
 pool.map(abs, range(4))
 print("mapping", flush=True)
 try:
-    pool.map(lambda _: (print("begun", flush=True), time.sleep(60)), range(2), chunksize=1)
+    pool.map(lambda _: (print("begun\\n", end="", flush=True), time.sleep(60)), range(2), chunksize=1)
 except KeyboardInterrupt:
     print(pool.map(abs, [-1, -2]))
 pool.close()
@@ -181,7 +181,8 @@ def test_ctrl_c_in_a_terminal_ends_the_tasks_and_the_pool_goes_on(launcher):
     assert time.monotonic() - started < 5
 
 
-def test_join_returns_when_the_workers_have_ended_in_each_thread_that_calls_it(tmp_path):
+@pytest.mark.parametrize("together", [1, 3])
+def test_join_returns_when_the_workers_have_ended_in_each_thread_that_calls_it(tmp_path, monkeypatch, together):
     def touch_late():
         time.sleep(0.5)
         (tmp_path / "ended").touch()
@@ -193,8 +194,10 @@ def test_join_returns_when_the_workers_have_ended_in_each_thread_that_calls_it(t
 
     pool = get_pool("process:1")
     pool.map(end_slowly, [0])
+    barrier, ended = threading.Barrier(together), []
+    # Nobody ends it before so many are about to.
+    monkeypatch.setattr(pool._engine(), "drain", lambda: barrier.wait(LIMIT))
     pool.close()
-    ended = []
 
     def join():
         pool.join()

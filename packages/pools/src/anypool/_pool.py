@@ -109,8 +109,7 @@ class Pool(Maps, SingleCalls):
                 engine.drain()
             self._end()
             helper.finish_callbacks()
-        else:
-            # Another thread may be ending it right now.
+        else:  # Another thread may be ending it right now.
             self._gone.wait(_END_SECONDS)
 
     def terminate(self) -> None:
@@ -124,10 +123,11 @@ class Pool(Maps, SingleCalls):
 
     def _end(self) -> None:
         totals = self.stats()
-        engine, self._made = self._made, None
-        self._caller = None
+        if self._state == "closed":  # By another thread: without a call, none comes between here and the next line.
+            self._gone.wait(_END_SECONDS)
+            return
+        engine, self._made, self._caller, self._state = self._made, None, None, "closed"
         self._past = totals["tasks"], totals["busy"]
-        self._state = "closed"
         within = pools.get(self._id + _WITHIN)
         try:
             if isinstance(within, Pool):

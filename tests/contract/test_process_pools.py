@@ -1,7 +1,8 @@
-"""Executors of other libraries keep the contract behind `get_pool(executor)`, as far as somebody else's can."""
+"""Process pools of others keep the contract behind `get_pool(executor)`, as far as somebody else's can."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 
 import pytest
 
@@ -36,16 +37,31 @@ class _Kept:
             self._made = None
 
 
-@pytest.fixture(scope="module")
-def loky() -> Iterator[_Kept]:
-    from loky import ProcessPoolExecutor
-
-    kept = _Kept(lambda: ProcessPoolExecutor(2))
+@pytest.fixture(scope="class")
+def kept(request: pytest.FixtureRequest) -> Iterator[_Kept]:
+    kept = _Kept(request.cls.make)
     yield kept
     kept.end()
 
 
 class TestLoky(LauncherTests):
+    @staticmethod
+    def make() -> Executor:
+        from loky import ProcessPoolExecutor
+
+        executor: Executor = ProcessPoolExecutor(2)
+        return executor
+
     @pytest.fixture
-    def launcher(self, loky: _Kept) -> Executor:
-        return loky.get()
+    def launcher(self, kept: _Kept) -> Executor:
+        return kept.get()
+
+
+class TestStandard(LauncherTests):
+    @staticmethod
+    def make() -> Executor:
+        return ProcessPoolExecutor(2, multiprocessing.get_context("forkserver"))
+
+    @pytest.fixture
+    def launcher(self, kept: _Kept) -> Executor:
+        return kept.get()
