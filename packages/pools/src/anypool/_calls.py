@@ -150,9 +150,10 @@ class Calls:
         if calls[0].body.size > DROPPED_BODY:
             self.done_with.append(calls[0].body)
         start = chunk.skip + offset
-        for at in range(chunk.first + offset, chunk.first + offset + count) if self._charges else ():
-            self._charges.pop((at, True), None)
-            self._charges.pop((at, False), None)
+        if self._charges:
+            for at in range(chunk.first + offset, chunk.first + offset + count):
+                self._charges.pop((at, True), None)
+                self._charges.pop((at, False), None)
         if self.observer is not None:
             for at in sorted(outcomes.errors):
                 self.observer.failed(0, chunk.first + offset + at)
