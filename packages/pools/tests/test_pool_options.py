@@ -156,7 +156,11 @@ def test_what_no_process_could_start_with_is_named(option, value, error, text):
         get_pool("process:1", **{option: value})
 
 
-@pytest.mark.parametrize("launcher", ["process", "thread", "multiprocess", ThreadPoolExecutor(1)], ids=str)
+@pytest.mark.parametrize(
+    "launcher",
+    ["process", "thread", "multiprocess", ThreadPoolExecutor(1)],
+    ids=["process", "thread", "multiprocess", "executor"],
+)
 def test_more_workers_than_a_pool_can_number_are_refused_at_once(launcher):
     with pytest.raises(ValueError, match="at most 65,535 workers"):
         get_pool(launcher, workers=10**9)
