@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anypool._chunk import Body, Calling, Mode, Outcomes
 from anypool._context import Scope
@@ -11,85 +12,94 @@ from anypool._slot import Cause, Flight, Slot
 
 __all__: list[str] = []
 
+# As in `_chunk`: `NamedTuple` reads and compiles the types of its fields, which takes a while at the start of a pool.
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-class Replied(NamedTuple):
-    """Outcomes of the next items of a slot's chunk `seq`; `last` if it sends no more for this chunk."""
+    class Replied(NamedTuple):
+        """Outcomes of the next items of a slot's chunk `seq`; `last` if it sends no more for this chunk."""
 
-    slot: int
-    seq: int
-    outcomes: Outcomes
-    last: bool = True
+        slot: int
+        seq: int
+        outcomes: Outcomes
+        last: bool = True
 
+    class Ready(NamedTuple):
+        """The slot's worker has started; before that it has begun nothing."""
 
-class Ready(NamedTuple):
-    """The slot's worker has started; before that it has begun nothing."""
+        slot: int
 
-    slot: int
+    class Begun(NamedTuple):
+        """The worker has started on the first item of a careful chunk; `at`: when, if that was not just now."""
 
+        slot: int
+        seq: int
+        at: float | None = None
 
-class Begun(NamedTuple):
-    """The worker has started on the first item of a careful chunk; `at`: when, if that was not just now."""
+    class Needed(NamedTuple):
+        """The worker lacks the function; the chunk must be sent again with its body."""
 
-    slot: int
-    seq: int
-    at: float | None = None
+        slot: int
+        seq: int
 
+    class Recalled(NamedTuple):
+        """A chunk was taken back after `recall`, by a crew that can't tell at once; its worker had not begun it."""
 
-class Needed(NamedTuple):
-    """The worker lacks the function; the chunk must be sent again with its body."""
+        slot: int
+        seq: int
 
-    slot: int
-    seq: int
+    class Lost(NamedTuple):
+        """The slot's worker is gone; the crew waits for `renew`."""
 
+        slot: int
+        cause: Cause
 
-class Recalled(NamedTuple):
-    """A chunk was taken back after `recall`, by a crew that can't tell at once; its worker had not begun it."""
+    class Gained(NamedTuple):
+        """A new slot takes work."""
 
-    slot: int
-    seq: int
+        slot: int
 
+    class Failed(NamedTuple):
+        """No slot will take work any more, and why."""
 
-class Lost(NamedTuple):
-    """The slot's worker is gone; the crew waits for `renew`."""
+        error: BaseException
 
-    slot: int
-    cause: Cause
+    class Narrowed(NamedTuple):
+        """Only slots with one of these sets of tags are left, for good; `error` is for maps that wait for others."""
 
+        left: tuple[frozenset[str], ...]
+        error: BaseException
 
-class Gained(NamedTuple):
-    """A new slot takes work."""
+    class _Info(NamedTuple):
+        name: str
+        host: str
+        pid: int | None
+        tasks: int
+        busy: float
+        state: str
 
-    slot: int
-
-
-class Failed(NamedTuple):
-    """No slot will take work any more, and why."""
-
-    error: BaseException
-
-
-class Narrowed(NamedTuple):
-    """Only slots with one of these sets of tags are left, for good; `error` is for maps that wait for others."""
-
-    left: tuple[frozenset[str], ...]
-    error: BaseException
-
+else:
+    Replied = namedtuple("Replied", ("slot", "seq", "outcomes", "last"), defaults=(True,))
+    Ready = namedtuple("Ready", ("slot",))
+    Begun = namedtuple("Begun", ("slot", "seq", "at"), defaults=(None,))
+    Needed = namedtuple("Needed", ("slot", "seq"))
+    Recalled = namedtuple("Recalled", ("slot", "seq"))
+    Lost = namedtuple("Lost", ("slot", "cause"))
+    Gained = namedtuple("Gained", ("slot",))
+    Failed = namedtuple("Failed", ("error",))
+    Narrowed = namedtuple("Narrowed", ("left", "error"))
+    _Info = namedtuple("_Info", ("name", "host", "pid", "tasks", "busy", "state"))
 
 Event = Replied | Ready | Begun | Needed | Recalled | Lost | Gained | Failed | Narrowed
 
 
-class WorkerInfo(NamedTuple):
+class WorkerInfo(_Info):
     """One worker: `name`, `host`, `pid`, `tasks` done, `busy` seconds spent in them, `state` idle or busy.
 
     `pid` is None until the process has started, and where it isn't known which one serves.
     """
 
-    name: str
-    host: str
-    pid: int | None
-    tasks: int
-    busy: float
-    state: str
+    __slots__ = ()
 
     @classmethod
     def of(cls, slot: Slot, name: str, host: str, pid: int) -> WorkerInfo:

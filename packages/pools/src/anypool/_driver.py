@@ -10,12 +10,13 @@ import os
 import threading
 import weakref
 from abc import ABC, abstractmethod
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from time import monotonic
 from types import FrameType
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from anypool._crew import Crew, Event, Guest, Ticket
 from anypool._desk import DEPTH, DEPTH_UNWATCHED, Desk
@@ -77,12 +78,19 @@ def _torn(frames: list[FrameType]) -> bool:
     return bool(inner) and inner[-1].f_code not in _HARMLESS
 
 
-class _Waiter(NamedTuple):
-    """Who sleeps on a ticket, for what, and until when at most; `_NEVER` for who is not to be hurried."""
+# As in `_crew`.
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-    done: Callable[[], bool]
-    ticket: Ticket
-    until: float
+    class _Waiter(NamedTuple):
+        """Who sleeps on a ticket, for what, and until when at most; `_NEVER` for who is not to be hurried."""
+
+        done: Callable[[], bool]
+        ticket: Ticket
+        until: float
+
+else:
+    _Waiter = namedtuple("_Waiter", ("done", "ticket", "until"))
 
 
 def _wakes(waiter: _Waiter) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import namedtuple
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from anypool._context import scope
 from anypool._crew import Crew
@@ -13,8 +14,20 @@ from anypool._errors import LauncherUnavailable
 from anypool._options import names_of, whole
 from anypool._recipe import field_names, recipe
 
+# As in `_crew`.
 if TYPE_CHECKING:
+    from typing import NamedTuple
+
     from anypool._plan import Mixed, Nested
+
+    class _Traits(NamedTuple):
+        crosses: Literal["bytes", "references"] = "bytes"
+        reruns: bool = True
+        isolates: bool = False
+        secure: bool | None = False
+
+else:
+    _Traits = namedtuple("_Traits", ("crosses", "reruns", "isolates", "secure"), defaults=("bytes", True, False, False))
 
 __all__: list[str] = []
 
@@ -24,7 +37,7 @@ _MOST_WORKERS = (1 << 16) - 1
 LAUNCHER_API = 1
 
 
-class Traits(NamedTuple):
+class Traits(_Traits):
     """What is so where a launcher's tasks run: claims that the kit tests. What is left out takes the cautious value.
 
     `crosses`: whether tasks get their arguments as `"bytes"` or by `"references"`, as threads do. `reruns`: the engine
@@ -32,10 +45,7 @@ class Traits(NamedTuple):
     network is authenticated and encrypted; None where there is no network.
     """
 
-    crosses: Literal["bytes", "references"] = "bytes"
-    reruns: bool = True
-    isolates: bool = False
-    secure: bool | None = False
+    __slots__ = ()
 
 
 def cpus() -> float:

@@ -7,10 +7,10 @@ import os
 import select
 import sys
 import threading
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from anypool import _linux
 from anypool._agents import open_control
@@ -27,18 +27,29 @@ _BYE_SECONDS = 5.0
 _Decoder = codecs.getincrementaldecoder("utf-8")
 
 
-class Setting(NamedTuple):
-    """What workers start with; `env` is added to the owner's environment, `memory` is a limit in bytes.
+# As in `_crew`.
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-    `cpus` are each worker's own.
-    """
+    class Setting(NamedTuple):
+        """What workers start with; `env` is added to the owner's environment, `memory` is a limit in bytes.
 
-    initializer: Callable[..., object] | None = None
-    initargs: tuple[Any, ...] = ()
-    env: Mapping[str, str] | None = None
-    cwd: str | None = None
-    memory: int | None = None
-    cpus: float | None = None
+        `cpus` are each worker's own.
+        """
+
+        initializer: Callable[..., object] | None = None
+        initargs: tuple[Any, ...] = ()
+        env: Mapping[str, str] | None = None
+        cwd: str | None = None
+        memory: int | None = None
+        cpus: float | None = None
+
+else:
+    Setting = namedtuple(
+        "Setting",
+        ("initializer", "initargs", "env", "cwd", "memory", "cpus"),
+        defaults=(None, (), None, None, None, None),
+    )
 
 
 def packed_initializer(setting: Setting) -> list[bytes]:

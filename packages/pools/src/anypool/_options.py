@@ -5,12 +5,23 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 from anypool._errors import TaskTimeout
 from anypool._place import Place
 
 __all__: list[str] = []
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+else:
+
+    class TypedDict:
+        """Knows the names of its fields; that of `typing` compiles their types too, at the start of every pool."""
+
+        def __init_subclass__(cls, total: bool = True) -> None:
+            bases = [vars(base).get("__annotations__", {}) for base in reversed(cls.__mro__)]
+            cls.__annotations__ = {name: kind for own in bases for name, kind in own.items()}
 
 
 class _CommonOptions(TypedDict, total=False):

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 __all__: list[str] = []
 
+# As in `_crew`.
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-class Place(NamedTuple):
+    class _Place(NamedTuple):
+        needs: frozenset[str] = frozenset()
+        tags: frozenset[str] = frozenset()
+
+else:
+    _Place = namedtuple("_Place", ("needs", "tags"), defaults=(frozenset(), frozenset()))
+
+
+class Place(_Place):
     """Workers that have all of the tags `needs`, and one of `tags` if there are any."""
 
-    needs: frozenset[str] = frozenset()
-    tags: frozenset[str] = frozenset()
+    __slots__ = ()
 
     def takes(self, offered: frozenset[str]) -> bool:
         """Whether workers with these tags are meant."""

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anypool._context import is_worker
 from anypool._select import BUILT_IN
@@ -61,8 +61,6 @@ class Known(Protocol):
 
 pools: weakref.WeakValueDictionary[str, Known] = weakref.WeakValueDictionary()
 
-E = TypeVar("E", bound="Engine")
-
 
 class Attention:
     """Whether anybody observes all pools, and whether those that are configured have been looked for."""
@@ -93,7 +91,7 @@ def strangers(launcher: Any) -> list[str]:
     return [] if type(launcher).__module__.partition(".")[0] == "anypool" else [launcher.name]
 
 
-def observed(pool: Any, make: Callable[[], E]) -> E:
+def observed(pool: Any, make: Callable[[], Engine]) -> Engine:
     """The engine that `make` makes for a pool, with observers told of what happens in it, if there are any."""
     if not attention.settled:
         attention.settle()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
+from typing import TYPE_CHECKING
 
 __all__: list[str] = []
 
@@ -19,12 +20,19 @@ _MOST_ITEMS = 1 << 20
 _MOST_PACES = 256
 
 
-class Pace(NamedTuple):
-    """What an item took: seconds, bytes to the worker, bytes back."""
+# As in `_crew`.
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-    seconds: float
-    sent: float = 0.0
-    back: float = 0.0
+    class Pace(NamedTuple):
+        """What an item took: seconds, bytes to the worker, bytes back."""
+
+        seconds: float
+        sent: float = 0.0
+        back: float = 0.0
+
+else:
+    Pace = namedtuple("Pace", ("seconds", "sent", "back"), defaults=(0.0, 0.0))
 
 
 class Sizer:

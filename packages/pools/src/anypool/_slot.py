@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import NamedTuple
+from collections import deque, namedtuple
+from typing import TYPE_CHECKING
 
 from anypool._chunk import Chunk
 
@@ -26,17 +26,24 @@ class Flight:
         self.begun: float | None = None
 
 
-class Terms(NamedTuple):
-    """What holds for the workers of a launcher; those that share this object also share a launcher's fate.
+# As in `_crew`.
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-    `quota`: tasks that one of them may do before another takes its place; `reports_items`, `greets`: see `Crew`;
-    `tags`: by which maps ask for them.
-    """
+    class Terms(NamedTuple):
+        """What holds for the workers of a launcher; those that share this object also share a launcher's fate.
 
-    quota: int | None = None
-    reports_items: bool = True
-    greets: bool = False
-    tags: frozenset[str] = frozenset()
+        `quota`: tasks that one of them may do before another takes its place; `reports_items`, `greets`: see `Crew`;
+        `tags`: by which maps ask for them.
+        """
+
+        quota: int | None = None
+        reports_items: bool = True
+        greets: bool = False
+        tags: frozenset[str] = frozenset()
+
+else:
+    Terms = namedtuple("Terms", ("quota", "reports_items", "greets", "tags"), defaults=(None, True, False, frozenset()))
 
 
 class Slot:
@@ -75,15 +82,20 @@ class Slot:
         self.judged: tuple[int, int] | None = None
 
 
-class Cause(NamedTuple):
-    """Why a worker is gone; `own` is false when something other than its tasks ended it.
+if TYPE_CHECKING:
 
-    `heard` is false if what it had last told was lost on the way: it may have begun more than is known.
-    """
+    class Cause(NamedTuple):
+        """Why a worker is gone; `own` is false when something other than its tasks ended it.
 
-    text: str
-    own: bool = True
-    worker: str = ""
-    host: str = ""
-    stderr: str = ""
-    heard: bool = True
+        `heard` is false if what it had last told was lost on the way: it may have begun more than is known.
+        """
+
+        text: str
+        own: bool = True
+        worker: str = ""
+        host: str = ""
+        stderr: str = ""
+        heard: bool = True
+
+else:
+    Cause = namedtuple("Cause", ("text", "own", "worker", "host", "stderr", "heard"), defaults=(True, "", "", "", True))

@@ -6,10 +6,10 @@ that runs user code (`cut`, `collect`) belongs to the thread that called the map
 
 from __future__ import annotations
 
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable
 from sys import maxsize
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from anypool._chunk import Chunk, Job, Mode, NoArguments, Outcomes, Packed, failed, weight
 from anypool._input import Input
@@ -29,20 +29,27 @@ REORDER_BYTES = 64 << 20
 _TOO_BIG = 4 * BYTES
 
 
-class Segment(NamedTuple):
-    """Outcomes `start` to `stop` of a reply, the first of which is item `first` of the input."""
+# As in `_crew`.
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-    first: int
-    outcomes: Outcomes
-    start: int
-    stop: int
+    class Segment(NamedTuple):
+        """Outcomes `start` to `stop` of a reply, the first of which is item `first` of the input."""
 
+        first: int
+        outcomes: Outcomes
+        start: int
+        stop: int
 
-class Cut(NamedTuple):
-    """What one reading made: chunks to send, and items that could not be packed or read."""
+    class Cut(NamedTuple):
+        """What one reading made: chunks to send, and items that could not be packed or read."""
 
-    chunks: list[Chunk]
-    refused: list[Segment]
+        chunks: list[Chunk]
+        refused: list[Segment]
+
+else:
+    Segment = namedtuple("Segment", ("first", "outcomes", "start", "stop"))
+    Cut = namedtuple("Cut", ("chunks", "refused"))
 
 
 class Stream:
