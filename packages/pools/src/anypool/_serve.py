@@ -30,10 +30,9 @@ RUN = Struct("<BBBxHIdH")
 REPLY = Struct("<dIBxH")
 VALUES, MIXED, FEW_PLAIN = 0, 1, 2
 ERROR = Struct("<IB")
-# Items between two looks at the clock: they bound what one slow stretch can hold back.
-_LONGEST_STEP = 64
-# A step that took so many seconds is long enough: the look costs a tenth of it.
-_SHORT_STEP = 5e-6
+# Items between two looks at the clock, for they bound what one slow stretch can hold back; and seconds that a step may
+# take to be made longer, for a look costs a tenth of that.
+_LONGEST_STEP, _SHORT_STEP = 64, 5e-6
 _MOST_BODIES = 256
 # Immutable, and pickled without running any code.
 PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
@@ -231,14 +230,15 @@ class Server:
         started = perf_counter()
         try:
             value = calling.function(*call[0], **call[1])
-        except StopIteration as stop:
-            error = RuntimeError(STOPPED)
-            error.__cause__ = stop
-            return self._pack(message, [None], {0: error}, perf_counter() - started)
         except BaseException as error:  # noqa: BLE001 - user code
-            return self._pack(message, [None], {0: error}, perf_counter() - started)
-        seconds = perf_counter() - started
-        return self._pack(message, [value], {}, seconds)
+            return self._failed(message, error, perf_counter() - started)
+        return self._pack(message, [value], {}, perf_counter() - started)
+
+    def _failed(self, message: Message, error: BaseException, seconds: float) -> Message:
+        if isinstance(error, StopIteration):
+            stop, error = error, RuntimeError(STOPPED)
+            error.__cause__ = stop
+        return self._pack(message, [None], {0: error}, seconds)
 
     @staticmethod
     def _pack(
@@ -248,7 +248,7 @@ class Server:
         seconds: float,
         retry_on: tuple[type[BaseException], ...] = (),
     ) -> Message:
-        if not errors and (plain := _plain(values)) is not None:
+        if not errors and (plain := plain_values(values)) is not None:
             return _replied(message, len(values), REPLY.pack(seconds, 0, FEW_PLAIN, 0), [plain])
         retryable = {at: isinstance(error, retry_on) for at, error in errors.items()}
         failures = {at: describe(error) for at, error in errors.items()}
@@ -270,7 +270,7 @@ class Server:
         return _replied(message, len(values), meta, [header, *(buffer.raw() for buffer in buffers)])
 
 
-def _plain(values: list[Any]) -> bytes | None:
+def plain_values(values: list[Any]) -> bytes | None:
     """The pickle of a few values that run no code; after a sleep the general pickler takes 40 us, as no cache has it.
 
     None if they are others, or one can't be pickled after all: for want of memory, or by a signal's handler.

@@ -205,6 +205,16 @@ def encode(message: Message) -> list[Buffer]:
     return [b"".join((head, table, meta)), *bodies]
 
 
+def encode_one(message: Message, kind: int, meta: Buffer, part: Buffer) -> bytes:
+    """The bytes of the answer to `message` whose one part is small; without a `Message`, in a third of the time."""
+    size = len(part)
+    head = _HEAD.pack(
+        _MAGIC, VERSION, kind, 0, message.slot, message.seq, message.map, message.chunk, message.count, 0, 1, len(meta),
+        len(meta) + size, message.digest,
+    )  # fmt: skip
+    return b"".join((head, _LENGTH.pack(size), meta, part))
+
+
 def _with_refs(parts: list[Buffer | Ref]) -> tuple[list[int], list[Buffer]]:
     packed: list[Any] = [_REF.pack(*part) if type(part) is Ref else part for part in parts]
     lengths = [len(part) for part in packed]

@@ -6,14 +6,28 @@ import os
 import select
 import sys
 from _pickle import loads as unpickled
+from time import perf_counter
 
 from anypool._chunk import Mode
 from anypool._failure import describe
 from anypool._linux import open_of, private_copy
 from anypool._segments import ARENA, SEGMENT, Arena, Mappings
-from anypool._serve import RUN, Server
+from anypool._serve import FEW_PLAIN, REPLY, RUN, Server, plain_values
 from anypool._watch import Watch
-from anypool._wire import CLAIM, HUB, NO_DIGEST, Buffer, Decoder, Kind, Message, Ref, control, encode, granted
+from anypool._wire import (
+    CLAIM,
+    HUB,
+    NO_DIGEST,
+    Buffer,
+    Decoder,
+    Kind,
+    Message,
+    Ref,
+    control,
+    encode,
+    encode_one,
+    granted,
+)
 from anypool_serialize import dumps, initialize, loads
 
 TYPE_CHECKING = False
@@ -114,6 +128,10 @@ class _Worker:
 
     def _run(self, message: Message) -> None:
         at_once = self._server.at_once(message)
+        if isinstance(at_once, bytes):
+            flush_output()
+            self._send(at_once)
+            return
         for reply in self._server.answer(message, self._fetch) if at_once is None else (at_once,):
             flush_output()
             for at, part in enumerate(reply.parts):
@@ -142,14 +160,20 @@ class _Worker:
 
     def _write(self, message: Message) -> None:
         for buffer in encode(message):
-            sent = os.write(self._writer, buffer)
-            while sent < len(buffer):
-                sent += os.write(self._writer, memoryview(buffer)[sent:])
+            self._send(buffer)
+
+    def _send(self, buffer: Buffer) -> None:
+        sent = os.write(self._writer, buffer)
+        while sent < len(buffer):
+            sent += os.write(self._writer, memoryview(buffer)[sent:])
 
 
 class _Server(Server):
-    def at_once(self, message: Message) -> Message | None:
-        """The reply to a single call, with plain arguments, of a function that is known here; None to all else."""
+    def at_once(self, message: Message) -> Message | bytes | None:
+        """The reply to a single call, with plain arguments, of a function that is known here; None to all else.
+
+        Encoded, if what was returned is plain as well: then nothing can go wrong any more.
+        """
         mode, _, careful, _, skip, _, _ = RUN.unpack_from(message.meta)
         # Only of single calls, whose job has no number, is it known that the arguments of this mode are plain.
         if message.map or message.count != 1 or mode != Mode.STAR or careful or message.digest != NO_DIGEST:
@@ -164,7 +188,15 @@ class _Server(Server):
             args = unpickled(calls)[skip]
         except MemoryError:
             return None
-        return self._one(message, known[0], (args, {}))
+        started = perf_counter()
+        try:
+            value = known[0].function(*args)
+        except BaseException as error:  # noqa: BLE001 - user code
+            return self._failed(message, error, perf_counter() - started)
+        seconds = perf_counter() - started
+        if (plain := plain_values([value])) is None or len(plain) >= SEGMENT:
+            return self._pack(message, [value], {}, seconds)
+        return encode_one(message, Kind.REPLY, REPLY.pack(seconds, 0, FEW_PLAIN, 0), plain)
 
 
 def flush_output() -> None:
