@@ -18,12 +18,17 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 R = TypeVar("R")
+Operator = Callable[[Any, Any], Any]
 # There is no value so far; None may be one.
 _NOTHING: Any = object()
 
 
 class Reduces:
-    """`map_reduce`, for who has an engine; the overloads are as for the maps."""
+    """`map_reduce`, for who has an engine; the overloads are as for the maps.
+
+    f alone says what the result is. To a checker `operator.add` takes and returns anything, and an `initial` that is
+    `Counter()` counts nothing; it would say the same of the result.
+    """
 
     def _engine(self, timeout: float | None = None) -> Engine:
         raise NotImplementedError
@@ -32,69 +37,69 @@ class Reduces:
     def map_reduce(
         self,
         f: Callable[[A], R],
-        op: Callable[[R, R], R],
+        op: Operator,
         a: Iterable[A],
         /,
         *,
-        initial: R = ...,
+        initial: Any = ...,
         **options: Unpack[ReduceOptions],
     ) -> R: ...
     @overload
     def map_reduce(
         self,
         f: Callable[[A, B], R],
-        op: Callable[[R, R], R],
+        op: Operator,
         a: Iterable[A],
         b: Iterable[B],
         /,
         *,
-        initial: R = ...,
+        initial: Any = ...,
         **options: Unpack[ReduceOptions],
     ) -> R: ...
     @overload
     def map_reduce(
         self,
         f: Callable[[A, B, C], R],
-        op: Callable[[R, R], R],
+        op: Operator,
         a: Iterable[A],
         b: Iterable[B],
         c: Iterable[C],
         /,
         *,
-        initial: R = ...,
+        initial: Any = ...,
         **options: Unpack[ReduceOptions],
     ) -> R: ...
     @overload
     def map_reduce(
         self,
         f: Callable[..., R],
-        op: Callable[[R, R], R],
+        op: Operator,
         a: Many,
         b: Many,
         c: Many,
         d: Many,
         /,
         *more: Many,
-        initial: R = ...,
+        initial: Any = ...,
         **options: Unpack[ReduceOptions],
     ) -> R: ...
     @overload
     def map_reduce(
         self,
         f: Callable[..., R],
-        op: Callable[[R, R], R],
+        op: Operator,
         /,
         *iterables: Many,
-        initial: R = ...,
+        initial: Any = ...,
         **options: Unpack[ReduceNeededKwargs],
     ) -> R: ...
     def map_reduce(
         self,
         f: Callable[..., R],
-        op: Callable[[R, R], R],
+        op: Operator,
         /,
         *iterables: Many,
-        initial: R = _NOTHING,
+        initial: Any = _NOTHING,
         **options: Any,
     ) -> R:
         """`functools.reduce(op, map(f, *iterables), initial)`, folded on the workers: `op` has to be associative.
@@ -108,7 +113,7 @@ class Reduces:
             raise TypeError(f"the second argument is what folds two values into one, got {op!r}")
         checked = Options("map_reduce", options, op=op)
         engine = self._engine(checked.timeout)
-        so_far = initial
+        so_far: Any = initial
 
         def fold(values: list[Any]) -> None:
             nonlocal so_far
@@ -117,4 +122,5 @@ class Reduces:
         run_through(engine, open_stream(engine, Mode.MAP, f, iterables, checked, ordered=True), checked, fold)
         if so_far is _NOTHING:
             raise TypeError("map_reduce() of empty input with no initial value")
-        return so_far
+        result: R = so_far
+        return result

@@ -108,6 +108,10 @@ class Reductions(Kit):
         expected: list[Any] = reduce(add, pool.map(drawn, range(30), seed=7))
         assert pool.map_reduce(drawn, add, range(30), seed=7, chunksize=4) == expected
 
+    def test_the_bar_of_a_reduction_shows_its_items(self, pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:
+        assert pool.map_reduce(str, add, range(100), progress=True, chunksize=7) == _TEXT
+        assert "100/100" in capsys.readouterr().err
+
     def test_an_option_that_makes_no_sense_for_a_reduction_is_refused(self, pool: Pool) -> None:
         with pytest.raises(TypeError, match="on_error"):
             pool.map_reduce(abs, add, [1], on_error="return")  # type: ignore[call-overload]
