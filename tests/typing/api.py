@@ -1,5 +1,7 @@
 """What a type checker infers from the public API: checked by mypy and pyright, never run."""
 
+import operator
+from collections import Counter
 from collections.abc import Awaitable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
@@ -52,6 +54,14 @@ def four(a: int, b: int, c: int, text: str) -> str:
     return text * (a + b + c)
 
 
+def words(text: str) -> Counter[str]:
+    return Counter(text.split())
+
+
+def merged(left: Counter[str], right: Counter[str]) -> Counter[str]:
+    return left + right
+
+
 def say(text: str) -> None:
     print(text)
 
@@ -77,6 +87,18 @@ def maps(pool: Pool) -> None:
     assert_type(pool.amap(double, xs), Result[list[int]])
     assert_type(pool.amap(label, xs, texts), Result[list[str]])
     assert_type(pool.map_async(double, xs), Result[list[int]])
+
+
+def reductions(pool: Pool) -> None:
+    assert_type(pool.map_reduce(double, operator.add, xs), int)
+    assert_type(pool.map_reduce(label, operator.add, xs, texts, initial=""), str)
+    assert_type(pool.map_reduce(double, lambda a, b: a + b, xs, initial=0, chunksize=10), int)
+    assert_type(pool.map_reduce(words, operator.add, texts), Counter[str])
+    assert_type(pool.map_reduce(words, merged, texts, initial=Counter()), Counter[str])
+    assert_type(pool.map_reduce(needs_scale, max, xs, kwargs={"scale": 2.0}), float)
+    assert_type(pool.map_reduce(four, operator.add, xs, xs, xs, texts), str)
+    pool.map_reduce(double, operator.add, texts)  # type: ignore[arg-type]
+    pool.map_reduce(double, operator.add, xs, on_error="return")  # type: ignore[call-overload]
 
 
 def maps_over_argument_tuples(pool: Pool) -> None:

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple, Protocol
 
     from anypool._context import Scope
+    from anypool._folding import Combiner
     from anypool._place import Place
     from anypool._seeding import Seeding
 
     class Calling(NamedTuple):
         """What is called for each item, in the form that crosses to the worker.
 
-        `scope`: what holds in the tasks; None for what the worker was started with.
+        `scope`: what holds in the tasks; None for what the worker was started with. `combiner`: see `Outcomes`.
         """
 
         function: Callable[..., Any]
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
         retry_on: tuple[type[BaseException], ...] = ()
         seeding: Seeding | None = None
         scope: Scope | None = None
+        combiner: Combiner | None = None
 
 else:
     Calling = namedtuple(
-        "Calling", ("function", "kwargs", "retry_on", "seeding", "scope"), defaults=(None, (), None, None)
+        "Calling",
+        ("function", "kwargs", "retry_on", "seeding", "scope", "combiner"),
+        defaults=(None, (), None, None, None),
     )
     IntEnum = Protocol = object
 
@@ -183,7 +187,10 @@ class Outcomes(Protocol):
         """Bytes, about."""
 
     def decode(self) -> tuple[list[Any], dict[int, BaseException]]:
-        """Values (None for errors) and exceptions by offset; runs user code when it unpickles."""
+        """Values (None for errors) and exceptions by offset; runs user code when it unpickles.
+
+        Where the calling has a combiner, the values before the first exception are folded into one.
+        """
 
 
 def weight(obj: object) -> int:
@@ -209,8 +216,9 @@ class Direct:
         seconds: float = 0.0,
         errors: dict[int, bool] | None = None,
         size: int | None = None,
+        count: int | None = None,
     ) -> None:
-        self.values, self.seconds, self.count = values, seconds, len(values)
+        self.values, self.seconds, self.count = values, seconds, len(values) if count is None else count
         self.exceptions: dict[int, BaseException] = exceptions or {}
         self.errors: dict[int, bool] = errors or {}
         if size is None:

@@ -24,32 +24,48 @@ else:
             cls.__annotations__ = {name: kind for own in bases for name, kind in own.items()}
 
 
-class _CommonOptions(TypedDict, total=False):
-    """Options of every map.
+class _FoldOptions(TypedDict, total=False):
+    """Options of every map, and of `map_reduce`.
 
     `chunksize`: items per message; None (or 0, but for the lazy maps) adapts it to the measured time of an item.
     `timeout`: seconds for one item, after which it is stopped and its worker replaced; costs about 15 us an item.
     `retries`: how often an item may run again; by default twice after a lost worker, never after an exception; 0
     promises at most once. `retry_on`: exception classes to retry; any `Exception` if `retries` is given alone, once if
-    `retry_on` is. `on_error="return"` puts an exception in its item's place. `buffersize`: items read ahead of the
-    consumer. `strict`: iterables of different length are a `ValueError`. `progress`: a bar on stderr. `seed`: a whole
-    number that gives each item random streams of its own, the same whatever the launcher, the order and the chunks:
-    `anypool.rng()`; in worker processes, and on a serial pool in the main thread without `timeout`, also `random` and
-    `numpy.random`. Costs about 30 us an item, 150 once numpy is imported. `needs`, `tags`: only workers that have all,
-    and one, of these tags.
+    `retry_on` is. `buffersize`: items read ahead of the consumer. `strict`: iterables of different length are a
+    `ValueError`. `progress`: a bar on stderr. `seed`: a whole number that gives each item random streams of its own,
+    the same whatever the launcher, the order and the chunks: `anypool.rng()`; in worker processes, and on a serial pool
+    in the main thread without `timeout`, also `random` and `numpy.random`. Costs about 30 us an item, 150 once numpy is
+    imported. `needs`, `tags`: only workers that have all, and one, of these tags.
     """
 
     chunksize: int | None
     timeout: float | None
     retries: int | None
     retry_on: type[BaseException] | Iterable[type[BaseException]]
-    on_error: Literal["raise", "return"]
     buffersize: int | None
     strict: bool
     progress: bool
     seed: int | None
     needs: str | Collection[str]
     tags: str | Collection[str]
+
+
+class ReduceOptions(_FoldOptions, total=False):
+    """`kwargs`: keyword arguments of f, the same for all items."""
+
+    kwargs: Mapping[str, Any] | None
+
+
+class ReduceNeededKwargs(_FoldOptions):
+    """For an f that can't be called without keyword arguments."""
+
+    kwargs: Mapping[str, Any]
+
+
+class _CommonOptions(_FoldOptions, total=False):
+    """`on_error="return"` puts an exception in its item's place."""
+
+    on_error: Literal["raise", "return"]
 
 
 class MapOptions(_CommonOptions, total=False):
@@ -81,13 +97,21 @@ class AsyncNeededKwargs(NeededKwargs, total=False):
 class Options:
     """Checked options. Raises `TypeError` for an unknown name or a wrong type, `ValueError` for a wrong value.
 
-    `lazy`: for a map whose consumer pulls; `later`: for one that has callbacks.
+    `lazy`: for a map whose consumer pulls; `later`: for one that has callbacks; `op`: folds the values.
     """
 
-    def __init__(self, method: str, given: dict[str, Any], *, lazy: bool = False, later: bool = False) -> None:
+    def __init__(
+        self,
+        method: str,
+        given: dict[str, Any],
+        *,
+        lazy: bool = False,
+        later: bool = False,
+        op: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
         if given:
-            _refuse_unknown(method, given, _LATER if later else _NOW)
-        self.lazy = lazy
+            _refuse_unknown(method, given, _LATER if later else _NOW if op is None else _FOLDED)
+        self.lazy, self.op = lazy, op
         self.callback = _function("callback", given.get("callback"))
         self.error_callback = _function("error_callback", given.get("error_callback"))
         self.chunksize = _chunksize(method, given.get("chunksize"), lazy)
@@ -113,6 +137,7 @@ class Options:
 
 _NOW = frozenset(MapOptions.__annotations__)
 _LATER = frozenset(AsyncMapOptions.__annotations__)
+_FOLDED = frozenset({*ReduceOptions.__annotations__, "initial"})
 
 
 def _refuse_unknown(method: str, given: dict[str, Any], known: frozenset[str]) -> None:
@@ -120,7 +145,9 @@ def _refuse_unknown(method: str, given: dict[str, Any], known: frozenset[str]) -
     if not unknown:
         return
     name = unknown[0]
-    if name in _LATER:
+    if name == "on_error":
+        hint = "; an exception has no place in what is folded: f may catch it and return what op takes"
+    elif name in _LATER:
         hint = f"; {name} belongs to amap() and astarmap()"
     else:
         hint = f"; an argument of f goes into kwargs={{{name!r}: ...}}"

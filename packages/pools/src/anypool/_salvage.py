@@ -1,4 +1,4 @@
-"""Load what can be loaded of a pickle in which some object can't be rebuilt, so that only its own item fails.
+"""What can be loaded of a pickle in which some object can't be rebuilt, or be pickled, so that only its own item fails.
 
 Slow: the standard library's unpickler in Python, run only after the fast one has failed.
 """
@@ -10,7 +10,8 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, NoReturn
 
-from anypool._failure import RAISED
+from anypool._failure import RAISED, Failure, describe
+from anypool_serialize import dumps
 
 __all__: list[str] = []
 
@@ -111,6 +112,18 @@ def salvage_outcomes(
     if not broken:
         raise ValueError("nothing in it is broken")
     return [None if at in broken else value for at, value in enumerate(values)], failures, broken
+
+
+def refused(values: list[Any]) -> dict[int, Failure]:
+    """Which of these can't be serialised, and why not."""
+    found: dict[int, Failure] = {}
+    for at, value in enumerate(values):
+        try:
+            dumps((value,), names=("result",))
+        except RAISED as error:
+            # This is the question.
+            found[at] = describe(error)
+    return found
 
 
 def broken_in(value: Any) -> BaseException | None:

@@ -13,7 +13,7 @@ from time import perf_counter
 
 from anypool._chunk import Calling, Direct, Mode
 from anypool._context import Scope, entered
-from anypool._failure import RAISED, STOPPED, Failure, as_an_items, describe
+from anypool._failure import RAISED, STOPPED, as_an_items, describe
 from anypool._segments import SegmentLost
 from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
 from anypool_serialize import dumps, loads
@@ -219,11 +219,15 @@ class Server:
     def _measured(
         self, message: Message, calling: Calling, calls: Iterator[Any], count: int, budget: float, stop: bool
     ) -> Message:
+        calls, folded = (calls, None) if calling.combiner is None else calling.combiner.over(calls)
         with entered(calling.scope) if calling.scope is not None else _AS_STARTED:
             started = perf_counter()
             values, errors = run(calls, count, budget, stop)
             seconds = perf_counter() - started
-        return self._pack(message, values, errors, seconds, calling.retry_on)
+        if folded is None:
+            return self._pack(message, values, errors, seconds, calling.retry_on)
+        retry_on = folded.retryable(calling.retry_on, len(values) - len(errors))
+        return self._pack(message, folded.values, errors, seconds, retry_on, len(values))
 
     def _one(self, message: Message, calling: Calling, call: tuple[Any, Any]) -> Message:
         """A single call: what `_measured` does, less its machinery."""
@@ -247,8 +251,9 @@ class Server:
         errors: dict[int, BaseException],
         seconds: float,
         retry_on: tuple[type[BaseException], ...] = (),
+        folded: int = 0,
     ) -> Message:
-        if not errors and (plain := plain_values(values)) is not None:
+        if not errors and not folded and (plain := plain_values(values)) is not None:
             return _replied(message, len(values), REPLY.pack(seconds, 0, FEW_PLAIN, 0), [plain])
         retryable = {at: isinstance(error, retry_on) for at, error in errors.items()}
         failures = {at: describe(error) for at, error in errors.items()}
@@ -260,14 +265,14 @@ class Server:
                 header, buffers = dumps((values, failures) if failures else values, oob=IN_BAND)
         except RAISED:
             # One of the values; the others go home.
-            for at, failure in _refused(values).items():
+            for at, failure in _salvage().refused(values).items():
                 failures[at] = failure
                 retryable[at] = False
                 values[at] = None
             header, buffers = dumps((values, failures), oob=IN_BAND)
         table = b"".join(ERROR.pack(at, again) for at, again in retryable.items())
         meta = REPLY.pack(seconds, len(retryable), MIXED if failures else VALUES, 0) + table
-        return _replied(message, len(values), meta, [header, *(buffer.raw() for buffer in buffers)])
+        return _replied(message, folded or len(values), meta, [header, *(buffer.raw() for buffer in buffers)])
 
 
 def plain_values(values: list[Any]) -> bytes | None:
@@ -293,17 +298,6 @@ def _reply_to(message: Message, kind: Kind, flags: int = 0) -> Message:
     reply = Message(kind, flags, message.slot, message.seq, message.map, message.chunk, digest=message.digest)
     reply.meta = REPLY.pack(0.0, 0, VALUES, 0)
     return reply
-
-
-def _refused(values: list[Any]) -> dict[int, Failure]:
-    refused: dict[int, Failure] = {}
-    for at, value in enumerate(values):
-        try:
-            dumps((value,), names=("result",))
-        except RAISED as error:
-            # This is the question.
-            refused[at] = describe(error)
-    return refused
 
 
 def open_parts(parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> list[Buffer]:
@@ -392,9 +386,14 @@ def serve_here(
     """Run a chunk by reference, in the calling thread."""
     end = skip + count
     items = [column[skip:end] for column in items] if mode is Mode.MAP else items[skip:end]
+    calls = call_each(calling, mode, items)
+    calls, folded = (calls, None) if calling.combiner is None else calling.combiner.over(calls)
     with entered(calling.scope or _NOTHING_LEFT):
         started = perf_counter()
-        values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
+        values, errors = run(calls, count, budget, stop, passing)
         seconds = perf_counter() - started
-    retryable = {at: isinstance(error, calling.retry_on) for at, error in errors.items()}
-    return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable)
+    retry_on, done = calling.retry_on, len(values)
+    if folded is not None:
+        values, retry_on = folded.values, folded.retryable(retry_on, done - len(errors))
+    retryable = {at: isinstance(error, retry_on) for at, error in errors.items()}
+    return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable, count=done)

@@ -12,6 +12,8 @@ TARGET_SECONDS = 0.002
 # Below this the round trip shows, so the shrinking tail of a map of known length stops here.
 _LEAST_SECONDS = 0.0006
 _FIRST = 64
+# As `BUDGET`, for chunks whose values are folded; what waits behind one would be taken back after 50 ms.
+FOLD_BUDGET = 0.04
 _GROWTH = 256
 BYTES = 256 << 10
 # Chunks that were cut by an earlier map's pace may have to be cut again, and each piece takes the whole along.
@@ -124,6 +126,20 @@ class BulkSizer(Sizer):
     _target = 2 * TARGET_SECONDS
     _most_first = _MOST_ITEMS
     _one_more = 1
+
+
+class FoldSizer(BulkSizer):
+    """For a map whose values are folded where they arise: a reply is one value, however many and heavy they were.
+
+    What comes home, and has to be folded there, is less the longer the chunks are.
+    """
+
+    _target = FOLD_BUDGET / 2
+
+    def ran(self, items: int, seconds: float, size: int) -> None:
+        """Learn the time; the next reply is about as large, of however many items it is."""
+        super().ran(items, seconds, size)
+        self._bytes_back = 0.0
 
 
 class Paces:

@@ -17,11 +17,12 @@ from anypool._iterate import Batches, Items
 from anypool._options import Options
 from anypool._place import Place, listed
 from anypool._result import Result, begin, settle
-from anypool._sizing import BulkSizer, Sizer
+from anypool._sizing import FOLD_BUDGET, BulkSizer, FoldSizer, Sizer
 from anypool._stream import Stream
 from anypool._strike import let_through
 
 if TYPE_CHECKING:
+    from anypool._folding import Combiner
     from anypool._seeding import Seeding
 
 __all__: list[str] = []
@@ -64,7 +65,8 @@ def _stream(
     crew = engine.crew
     length = _shortest(iterables)
     source = (Input if options.seed is None else Numbered)(mode, iterables, options.strict)
-    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options), crew.scope))
+    combiner = None if options.op is None else _combiner(options.op)
+    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options), crew.scope, combiner))
     careful = options.timeout is not None or options.lost_retries == 0
     fixed = options.chunksize
     if (crew.runs_here and options.lazy) or (careful and not crew.reports_items):
@@ -74,14 +76,14 @@ def _stream(
         mode,
         body,
         stop=options.halt,
-        budget=BUDGET if fixed is None else float("inf"),
+        budget=float("inf") if fixed is not None else BUDGET if combiner is None else FOLD_BUDGET,
         careful=careful,
         timeout=options.timeout,
         lost_retries=options.lost_retries,
         retry_late=options.retry_late,
         context=contextvars.copy_context() if crew.keeps_context else None,
     )
-    sizer = Sizer if options.lazy else BulkSizer
+    sizer = Sizer if options.lazy else BulkSizer if combiner is None else FoldSizer
     return Stream(
         job,
         source,
@@ -103,6 +105,13 @@ def _seeding(options: Options) -> Seeding | None:
     from anypool._seeding import Seeding
 
     return Seeding(options.seed)
+
+
+def _combiner(op: Callable[[Any, Any], Any]) -> Combiner:
+    # As there.
+    from anypool._folding import Combiner
+
+    return Combiner(op)
 
 
 def _check_iterables(iterables: tuple[Any, ...]) -> None:
@@ -129,10 +138,16 @@ def _shortest(iterables: tuple[Any, ...]) -> int | None:
 
 
 def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
-    """Feed, drive and collect until the list is there; raises what ended the map."""
-    keep_errors = options.on_error == "return"
+    """The list of results; raises what ended the map."""
     results: list[Any] = []
-    kill = True
+    run_through(engine, stream, options, results.extend)
+    return results
+
+
+def run_through(engine: Engine, stream: Stream, options: Options, keep: Callable[[list[Any]], object]) -> None:
+    """Feed, drive and collect until all results were handed to `keep` in their order; raises what ended the map."""
+    keep_errors = options.on_error == "return"
+    kill, shown = True, 0
     moved = _moved(engine, stream)
     try:
         with _bar(options, stream) as seen:
@@ -142,8 +157,10 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
                     values, errors = batch
                     if errors and (error := _place(values, errors, keep_errors, stream)) is not None:
                         raise error
-                    results += values
-                    seen(len(values))
+                    keep(values)
+                    # Of a fold there are fewer values than items.
+                    seen(stream.consumed - shown)
+                    shown = stream.consumed
                     engine.glance()
                 elif stream.finished and not stream.news:
                     break
@@ -154,7 +171,6 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
         kill = False
         if stream.broken is not None:
             raise stream.broken
-        return results
     except Exception:
         kill = False
         raise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import add
 from typing import Any
 
 import pytest
 
 from anypool import Launcher, Pool, WorkerLost
 from anypool.testing._base import Kit, Script
-from anypool.testing._tasks import Fate, die_at, die_once_at, where
+from anypool.testing._tasks import Fate, die_at, die_once_at, die_once_at_as_text, where
 from anypool.testing._terms import a_recipe, apart, remade
 
 __all__: list[str] = []
@@ -89,6 +90,16 @@ class Faults(Kit):
         pool = opened()
         for _ in until_struck(fate, recipe):
             assert pool.map(die_once_at, range(12), kwargs={"fate": fate, "at": 5}) == list(range(12))
+
+    @apart
+    @remade
+    def test_a_reduction_that_loses_a_worker_has_every_item_once(
+        self, recipe: Launcher, opened: Callable[..., Pool], fate: Fate
+    ) -> None:
+        pool = opened()
+        for _ in until_struck(fate, recipe):
+            kwargs = {"fate": fate, "at": 5}
+            assert pool.map_reduce(die_once_at_as_text, add, range(12), kwargs=kwargs, chunksize=4) == "01234567891011"
 
     @apart
     @remade

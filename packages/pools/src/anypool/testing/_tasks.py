@@ -120,6 +120,34 @@ def fail_at_first(path: str, error: type[Exception], times: int) -> int:
     return len(marks(path))
 
 
+def fail_first_time(item: int, folder: str) -> str:
+    """The item's text, but at its first try an odd one raises; a file for each tells how often it ran."""
+    path = os.path.join(folder, f"item{item}")
+    mark(path)
+    if item % 2 and len(marks(path)) == 1:
+        raise OSError(item)
+    return str(item)
+
+
+class Told:
+    """A text; a file has a line for each time that such a one is sent."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self.text, self._path = text, path
+
+    def __add__(self, other: Told) -> Told:
+        return Told(self.text + other.text, self._path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        mark(self._path)
+        return Told, (self.text, self._path)
+
+
+def told(item: int, path: str) -> Told:
+    """The item as such a text."""
+    return Told(str(item), path)
+
+
 def die_at(item: int, fate: Fate, at: int) -> int:
     """Give the item back; that one ends its worker."""
     if item == at:
@@ -132,6 +160,11 @@ def die_once_at(item: int, fate: Fate, at: int) -> int:
     if item == at and not fate.deaths:
         fate.strike()
     return item
+
+
+def die_once_at_as_text(item: int, fate: Fate, at: int) -> str:
+    """Its text, in which the order can be seen."""
+    return str(die_once_at(item, fate, at))
 
 
 def count_and_die_at(item: int, fate: Fate, at: int, begun: str) -> int:
