@@ -13,6 +13,7 @@ from anypool._chunk import BUDGET, Calling, Job, Mode, Packed, failed
 from anypool._engine import Engine
 from anypool._feeding import feed
 from anypool._input import Input, Numbered
+from anypool._inputs import call_with, inputs_among
 from anypool._iterate import Batches, Items
 from anypool._options import Options
 from anypool._place import Place, listed
@@ -255,7 +256,8 @@ def call(
         body, mode, payload, size = engine.crew.pack_call(f, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         let_through(error)
-        return _refused(engine, error)
+        inputs = inputs_among(args, kwargs)
+        return call_with(engine, submit, f, args, kwargs, inputs) if inputs else _refused(engine, error)
     result: Result[R] = Result(engine)
     try:
         submit(Call(body, mode, payload, size, result))
