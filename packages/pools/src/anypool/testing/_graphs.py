@@ -25,7 +25,7 @@ class Graphs(Kit):
     """Behaviours of calls that have results among their arguments."""
 
     def test_a_result_as_an_argument_is_its_value(self, pool: Pool) -> None:
-        two = pool.submit(abs, -2)
+        two: Any = pool.submit(abs, -2)
         four, eight = pool.submit(operator.mul, two, 2), pool.submit(pow, two, 3)
         assert pool.submit(operator.sub, eight, four).result(self.limit) == 4
         assert pool.submit(operator.mul, four, four).result(self.limit) == 16
@@ -47,7 +47,8 @@ class Graphs(Kit):
             last.result(self.limit)
         assert type(failed.value.__cause__) is ZeroDivisionError
         assert failed.value.argument == 1
-        error = pool.submit(int, "11", base=pool.submit(int, "x")).exception(self.limit)
+        base: Any = pool.submit(int, "x")
+        error = pool.submit(int, "11", base=base).exception(self.limit)
         assert isinstance(error, InputFailed)
         assert (error.argument, type(error.__cause__)) == ("base", ValueError)
         assert pool.pipe(abs, pool.submit(abs, -1)) == 1
@@ -132,4 +133,4 @@ class Graphs(Kit):
         with pytest.raises(Unserializable, match=r"args\[0\]\[1\].*argument of its own of submit"):
             pool.submit(len, [1, pool.submit(abs, -1)]).result(self.limit)
         with pytest.raises(Unserializable, match="argument of its own of submit"):
-            pool.map(abs, [pool.submit(abs, -1)])
+            pool.map(repr, [pool.submit(abs, -1)])
