@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gc
 import operator
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -19,6 +23,14 @@ from anypool import InputFailed, Pool, PoolClosed, Result, Unserializable, get_p
 LAUNCHERS = ["serial", "thread:2", "process:2", "multiprocess:2", "process:1 + thread:1", "process:1/process:1"]
 ASYNCHRONOUS = LAUNCHERS[1:]
 LIMIT = 30
+FORGETFUL = """
+import pathlib, sys, time
+from anypool import get_pool
+first, second = map(get_pool, sys.argv[1:3])
+made = first.submit(time.sleep, 0.3)
+last = second.submit(str, first.submit(repr, second.submit(repr, made)))
+second.submit(lambda path, _: pathlib.Path(path).touch(), sys.argv[3], last)
+"""
 
 
 @pytest.fixture(params=LAUNCHERS)
@@ -233,6 +245,30 @@ def test_many_threads_may_build_cancel_and_wait_at_once() -> None:
             thread.join(LIMIT)
         assert len(ended) == 240
         until(lambda: first.stats()["waiting"] == second.stats()["waiting"] == 0)
+
+
+@pytest.mark.parametrize("names", ["process:1 thread:1", "thread:1 process:1", "multiprocess:1 process:1"])
+def test_a_script_that_closes_no_pool_ends_when_all_calls_that_wait_are_done(names: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORGETFUL, *names.split(), str(tmp_path / "done")],
+        capture_output=True, text=True, timeout=LIMIT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "done").exists()
+
+
+def test_an_interrupt_ends_the_wait_for_a_call_that_waits_and_not_the_pool() -> None:
+    with get_pool("process:1") as other, get_pool("process:1") as pool:
+        slow = other.submit(time.sleep, 1)
+        waiting = pool.submit(repr, slow)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            waiting.result(LIMIT)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            pool.pipe(repr, slow)
+        assert waiting.result(LIMIT) == "None"
 
 
 @pytest.mark.parametrize("launcher", ["thread:2", "process:2"])

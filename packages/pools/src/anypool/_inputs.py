@@ -76,8 +76,9 @@ class Held:
                 if not tell(each, self):
                     self.add_result(each)
         except BaseException:
-            # An interrupt, with all this half done.
-            result.cancel()
+            # An interrupt, with all this half done, so it may not have been told.
+            result.kill()
+            _starter.call(self._begin)
             raise
         return result
 
