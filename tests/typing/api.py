@@ -135,8 +135,8 @@ def mistakes(pool: Pool) -> None:
     pool.map(label, xs)  # type: ignore[arg-type]
     pool.map(double, xs, chunksise=1)  # type: ignore[call-overload]
     pool.map(double, xs, callback=print)  # type: ignore[call-overload]
-    pool.submit(double, "a")  # type: ignore[arg-type]
-    pool.pipe(label, 1)  # type: ignore[call-arg]
+    pool.submit(double, "a")  # type: ignore[call-overload]
+    pool.pipe(label, 1)  # type: ignore[call-overload]
 
 
 def calls(pool: Pool) -> None:
@@ -144,6 +144,8 @@ def calls(pool: Pool) -> None:
     assert_type(pool.pipe(area, Path(), 1.5, scale=2), float)
     assert_type(pool.apipe(label, 1, "a"), Result[str])
     assert_type(pool.submit(double, 1), Result[int])
+    assert_type(pool.submit(double, pool.submit(double, 1)), Result[int])
+    assert_type(pool.pipe(label, 1, pool.apipe(label, 1, "a")), str)
     assert_type(pool.submit(say, "a"), Result[None])
     assert_type(pool.apply(double, (1,)), int)
     assert_type(pool.apply_async(label, (1, "a")), Result[str])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from anypool._crew import WorkerInfo
     from anypool._errors import (
         AnypoolError,
+        InputFailed,
         LauncherNotFound,
         LauncherUnavailable,
         Oversubscribed,
@@ -46,8 +47,9 @@ _PLACES = {
     "_backends": ["Backend", "backends"],
     "_crew": ["WorkerInfo"],
     "_errors": [
-        "AnypoolError", "LauncherNotFound", "LauncherUnavailable", "Oversubscribed", "OversubscribedWarning",
-        "PlanError", "PoolClosed", "RemoteError", "RemoteTraceback", "TaskTimeout", "Unserializable", "WorkerLost",
+        "AnypoolError", "InputFailed", "LauncherNotFound", "LauncherUnavailable", "Oversubscribed",
+        "OversubscribedWarning", "PlanError", "PoolClosed", "RemoteError", "RemoteTraceback", "TaskTimeout",
+        "Unserializable", "WorkerLost",
     ],
     "_cpus": ["usable_cpus"],
     "_hooks": ["hookimpl"],
@@ -75,6 +77,7 @@ __all__ = [
     "Asmap",
     "Backend",
     "Imap",
+    "InputFailed",
     "Ismap",
     "Launcher",
     "LauncherNotFound",

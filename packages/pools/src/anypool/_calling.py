@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 from anypool._engine import Engine
 from anypool._helper import helper
@@ -17,19 +17,38 @@ R = TypeVar("R")
 
 
 class SingleCalls:
-    """All calls, for who has an engine."""
+    """All calls, for who has an engine.
+
+    What a checker can't see: that a `Result` is given for its value, unless it is one of the first two arguments.
+    """
 
     def _engine(self, timeout: float | None = None) -> Engine:
         raise NotImplementedError
 
-    def pipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """`f(*args, **kwargs)` on a worker; returns its value or raises its exception."""
+    @overload
+    def pipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def pipe(self, f: Callable[..., R], given: Result[Any], /, *args: Any, **kwargs: Any) -> R: ...  # type: ignore[overload-cannot-match]
+    @overload
+    def pipe(self, f: Callable[..., R], _: Any, given: Result[Any], /, *args: Any, **kwargs: Any) -> R: ...  # type: ignore[overload-cannot-match]
+    def pipe(self, f: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+        """`f(*args, **kwargs)` on a worker; returns its value or raises its exception. A `Result` is its value."""
         engine = self._engine()
         # No name for the result: the traceback would hold it.
         return call(engine, engine.answer, f, args, kwargs).result()
 
-    def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
-        """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised."""
+    @overload
+    def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]: ...
+    @overload
+    def apipe(self, f: Callable[..., R], given: Result[Any], /, *args: Any, **kwargs: Any) -> Result[R]: ...  # type: ignore[overload-cannot-match]
+    @overload
+    def apipe(self, f: Callable[..., R], _: Any, given: Result[Any], /, *args: Any, **kwargs: Any) -> Result[R]: ...  # type: ignore[overload-cannot-match]
+    def apipe(self, f: Callable[..., R], /, *args: Any, **kwargs: Any) -> Result[R]:
+        """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised.
+
+        A `Result` among the arguments, of any pool, stands for its value: the call begins when all of them are there,
+        and occupies no worker before. If one fails or is cancelled it is `InputFailed`.
+        """
         engine = self._engine()
         result = call(engine, engine.submit, f, args, kwargs)
         if engine.crew.runs_here:

@@ -14,6 +14,7 @@ from anypool._sizing import BYTES, Sizer
 from anypool._slot import Slot
 
 if TYPE_CHECKING:
+    from anypool._inputs import Held
     from anypool._observing import Observer
 
 __all__: list[str] = []
@@ -54,6 +55,8 @@ class Calls:
         self.done_with: deque[Body] = deque()
         self._charges: dict[tuple[int, bool], int] = {}
         self._numbers = self._out = 0
+        # Calls that wait for results among their arguments.
+        self.held: set[Held] = set()
         self.observer: Observer | None = None
 
     def add(self, call: Call) -> None:
@@ -63,7 +66,8 @@ class Calls:
     @property
     def unsettled(self) -> int:
         """Calls without an outcome."""
-        return len(self._waiting) + self._out
+        # In the order in which a call goes on.
+        return len(self.held) + len(self._waiting) + self._out
 
     def take(self, workers: int) -> Chunk | None:
         """Calls of the oldest waiting call's function, as many as take one chunk's time."""
@@ -210,11 +214,12 @@ class Calls:
 
     def cancel(self) -> list[Result[Any]]:
         """Forget what waits; return the results that will not come, for the caller to cancel outside the lock."""
-        dropped = []
+        dropped = [held.result for held in list(self.held)]
+        self.held.clear()
         for chunk in self._again:
             dropped += [call.result for call in chunk.extra[chunk.skip : chunk.skip + chunk.count]]
+            self._out -= chunk.count
         self._again.clear()
-        self._out -= len(dropped)
         while self._waiting:
             dropped.append(self._waiting.popleft().result)
         return dropped

@@ -341,6 +341,14 @@ class Driver(ABC):
             self._hand_on()
         return True
 
+    def nudge(self) -> None:
+        """Have those who wait look again, and what is queued go on: something came by another way than the crew."""
+        with self.section:
+            if not self.over:
+                self._send_deferred()
+                self.crew.interrupt()
+            self._notify()
+
     @contextmanager
     def _no_driver(self) -> Iterator[None]:
         """Have whoever polls leave, which they do when they find nothing to wait for, and let nobody else."""

@@ -9,6 +9,7 @@ from anypool_serialize import AnypoolError, Unserializable
 
 __all__ = [
     "AnypoolError",
+    "InputFailed",
     "LauncherNotFound",
     "LauncherUnavailable",
     "Oversubscribed",
@@ -72,6 +73,21 @@ class WorkerLost(AnypoolError, BrokenExecutor):
         super().__init__(message)
         self.item, self.worker, self.host = item, worker, host
         self.cause, self.begun, self.stderr = cause, begun, stderr
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, self.__dict__
+
+
+class InputFailed(AnypoolError, RuntimeError):
+    """A call never began, for a `Result` among its arguments is that of a call that failed or was cancelled.
+
+    Its cause is what that call raised, or if it never began either, what began it. `argument` says which one of the
+    arguments: its position, from 0, or its name.
+    """
+
+    def __init__(self, message: str, *, argument: int | str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__

@@ -9,6 +9,7 @@ from anypool._buffers import Buffers
 from anypool._chunk import Body, Calling, Mode
 from anypool._context import Scope, context_with
 from anypool._packing import inline, named_body, pack, pack_arguments, pack_body
+from anypool._result import refuse
 
 __all__: list[str] = []
 
@@ -47,6 +48,7 @@ class Form:
         """One call."""
         if self.references:
             # As in a crew of threads.
+            refuse(args, kwargs)
             return self.body(Calling(f, scope=scope)), Mode.CALL, (args, kwargs, context_with(scope)), 0
         body = (named_body(f) if scope is None else None) or self.body(Calling(f, scope=scope))
         mode, payload, size = pack_arguments(args, kwargs, self._place)

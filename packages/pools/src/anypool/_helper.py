@@ -58,6 +58,8 @@ class Helper:
 
     def watch(self, engine: Watched) -> None:
         """Look after this engine from now on, for as long as it lives."""
+        if engine in self._engines and not self.parked:
+            return
         with self._lock:
             self._engines.add(engine)
         self.start()

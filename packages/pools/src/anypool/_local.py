@@ -18,6 +18,7 @@ from anypool._crew import Begun, Event, Failed, Lost, OfOneKind, Replied
 from anypool._errors import WorkerLost
 from anypool._gate import Gate, Task, open_gate
 from anypool._helper import helper
+from anypool._result import refuse
 from anypool._serve import serve_here
 from anypool._slot import Cause, Flight
 from anypool._strike import belongs_here, struck
@@ -47,6 +48,7 @@ class _Local(OfOneKind):
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Body, Mode, Any, int]:
         """All as it is."""
+        refuse(args, kwargs)
         return self.body(Calling(f, scope=self.scope)), Mode.CALL, (args, kwargs), 0
 
     def release(self, body: Body) -> None:
@@ -277,10 +279,9 @@ class ThreadCrew(_Local):
     def pack_call(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Body, Mode, Any, int]:
-        """All as it is, and the context in which it is called."""
-        called = Calling(f, scope=self.scope)
-        # Each call runs in a context of its own, in which the scope has to hold.
-        return self.body(called), Mode.CALL, (args, kwargs, context_with(self.scope)), 0
+        """All as it is, and the context of its own in which it is called, where the scope has to hold."""
+        refuse(args, kwargs)
+        return self.body(Calling(f, scope=self.scope)), Mode.CALL, (args, kwargs, context_with(self.scope)), 0
 
     @staticmethod
     def context_of(chunk: Chunk) -> contextvars.Context:

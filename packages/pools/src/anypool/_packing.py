@@ -12,6 +12,7 @@ from sys import getsizeof
 from typing import Any
 
 from anypool._chunk import Body, Calling, Mode
+from anypool._result import refuse
 from anypool._serve import PLAIN, RUN, loading
 from anypool._slot import Flight
 from anypool._wire import IN_BAND, MOST_BUFFERS, NO_DIGEST, Buffer, Kind, Message, Ref
@@ -100,6 +101,7 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place =
     else:
         if not kwargs and size < _SMALL_BODY:
             return Mode.STAR, args, size
+    refuse(args, kwargs)
     parcel = place(_frames((args, kwargs), ("args", "kwargs")))
     return Mode.CALL, parcel, parcel.size
 

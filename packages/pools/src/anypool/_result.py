@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, SupportsIndex, TypeVar
 
+from anypool._errors import Unserializable
 from anypool._helper import helper
 from anypool._shield import Section
 
@@ -208,6 +209,10 @@ class Result(Future[T], Generic[T]):
             return True
         return self.cancelled() if self.ready() else self._engine.stop_call(self)
 
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        # The advice for it, `anypool_serialize` knows.
+        raise TypeError("it stands for a value that is to come, and nobody waits for it there")
+
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio
 
@@ -255,6 +260,22 @@ def settle(results: Iterable[Result[Any]], outcomes: Outcomes) -> None:
                 observed.append((result, result._lazy_condition))
     for result, condition in observed:
         result._tell(condition, result._at in outcomes.errors)
+
+
+def tell(result: Result[Any], waiter: object) -> bool:
+    """Have a waiter told of the outcome, as those of `concurrent.futures` are; false if it is there already."""
+    with result._condition:
+        if result._state in _ENDED:
+            return False
+        result._waiters.append(waiter)
+        return True
+
+
+def refuse(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise if a result is among arguments that are to be sent: only its value can be."""
+    for arg in (*args, *kwargs.values()) if kwargs else args:
+        if type(arg) is Result:
+            raise Unserializable("a Result can't be sent, and is the value of another one; return its value instead")
 
 
 def call_back(

@@ -271,7 +271,10 @@ def call(
         body, mode, payload, size = engine.crew.pack_call(f, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         let_through(error)
-        return _refused(engine, error)
+        from anypool._inputs import call_with, inputs_among  # Hardly ever needed.
+
+        inputs = inputs_among(args, kwargs)
+        return call_with(engine, submit, f, args, kwargs, inputs) if inputs else _refused(engine, error)
     result: Result[R] = Result(engine)
     try:
         submit(Call(body, mode, payload, size, result))

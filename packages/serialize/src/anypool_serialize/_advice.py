@@ -29,6 +29,8 @@ _BY_MODULE = {
     "_contextvars": "Send the values of the variables",
 }
 
+# What a pool knows of its futures; the dependency is the other way round.
+_RESULT = "Make it an argument of its own of submit, apipe or pipe, for which it is its value, or send its .result()"
 _DEFAULT = "Make it inside the function, or give its class a __reduce__ that tells how to rebuild it"
 
 
@@ -38,6 +40,8 @@ def advice_for(obj: Any) -> str:
         if isinstance(obj, kind):
             return advice
     module = type(obj).__module__ or ""
+    if module == "anypool" and type(obj).__name__ == "Result":
+        return _RESULT
     top = module.partition(".")[0]
     if top in ("multiprocessing", "multiprocess"):
         if type(obj).__name__ == "Connection":

@@ -13,6 +13,7 @@ _THEMES = (
     "maps",
     "order",
     "results",
+    "graphs",
     "errors",
     "limits",
     "life",
@@ -27,6 +28,7 @@ from anypool.testing._base import Kit  # noqa: E402
 from anypool.testing._claims import Claims  # noqa: E402
 from anypool.testing._errors import Errors  # noqa: E402
 from anypool.testing._faults import Faults  # noqa: E402
+from anypool.testing._graphs import Graphs  # noqa: E402
 from anypool.testing._life import Life  # noqa: E402
 from anypool.testing._limits import Limits  # noqa: E402
 from anypool.testing._maps import Maps  # noqa: E402
@@ -43,7 +45,7 @@ _OPEN = {"launcher", "deviations", "limit"}
 
 
 # pytest runs the tests of the last base first; those that may break an executor come last.
-class LauncherTests(Claims, Faults, Life, Nesting, Limits, Results, Errors, Reductions, Order, Maps, Recipes):
+class LauncherTests(Claims, Faults, Life, Nesting, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes):
     """Runs the contract of a launcher: subclass it, and define a fixture `launcher` that returns what `get_pool` takes.
 
     No test may be overridden (`TypeError`). One that the launcher can't pass is named in `deviations` with the reason,

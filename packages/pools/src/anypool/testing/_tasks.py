@@ -205,3 +205,11 @@ def descend(_: Any = None) -> list[str]:
             return ["serial"]
         (deeper,) = pool.map(descend, [0])
         return [pool.launcher.name, *deeper]
+
+
+def add_up_over(pool: Any) -> Any:
+    """One, two and three, added up by calls of which one waits for the other."""
+    total: Any = pool.submit(abs, -1)
+    for number in (2, 3):
+        total = pool.submit(int.__add__, total, pool.submit(abs, -number))
+    return total.result()
