@@ -1,5 +1,6 @@
 """What a type checker infers from the public API: checked by mypy and pyright, never run."""
 
+import pstats
 from collections.abc import Awaitable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from anypool import (
     Pool,
     PoolClosed,
     ProcessPool,
+    Profile,
     RemoteError,
     Result,
     SerialPool,
@@ -168,6 +170,16 @@ def seeds(pool: Pool) -> None:
     assert_type(pool.plan, Plan)
     assert_type(Plan.parse("process:2 > thread"), Plan)
     assert_type(pool.plan.tree(), str)
+
+
+def profiles(pool: Pool) -> None:
+    profile = Profile()
+    assert_type(pool.map(double, xs, profile=profile), list[int])
+    assert_type(pool.amap(double, xs, profile=True), Result[list[int]])
+    assert_type(pool.profile, Profile)
+    assert_type(profile.stats(), pstats.Stats)
+    assert_type(profile.workers, dict[str, Profile])
+    profile.dump(Path("all.prof"))
 
 
 def stand_alone_maps() -> None:

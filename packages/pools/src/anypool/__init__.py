@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from anypool._plan import Mixed, Nested, Plan
     from anypool._plugins import register, unregister
     from anypool._pool import Pool
+    from anypool._profile import Profile
     from anypool._result import Result
     from anypool._seeding import rng
     from anypool._select import get_pool
@@ -57,6 +58,7 @@ _PLACES = {
     "_plan": ["Mixed", "Nested", "Plan"],
     "_plugins": ["register", "unregister"],
     "_pool": ["Pool"],
+    "_profile": ["Profile"],
     "_result": ["Result"],
     "_seeding": ["rng"],
     "_select": ["get_pool"],
@@ -91,6 +93,7 @@ __all__ = [
     "PoolClosed",
     "Process",
     "ProcessPool",
+    "Profile",
     "RemoteError",
     "RemoteTraceback",
     "Result",

@@ -24,6 +24,7 @@ from anypool._launcher import Launcher, cpus
 from anypool._launching import crew_of
 from anypool._mapping import Many, Maps
 from anypool._options import Options, whole
+from anypool._profile import Profiled
 from anypool._registry import guests, left, observed, pools
 from anypool._result import Result, call_back
 from anypool._serve import loading
@@ -45,7 +46,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Pool(Maps, SingleCalls):
+class Pool(Profiled, Maps, SingleCalls):
     """Workers behind one set of methods, the same for every launcher; made by `get_pool`.
 
     Leaving a `with` block waits for what was started asynchronously, then ends the workers; leaving it by an exception
@@ -188,8 +189,7 @@ class Pool(Maps, SingleCalls):
 
     def _cancel_waiting(self) -> None:
         """Cancel the calls that have not been sent to a worker."""
-        engine = self._made
-        if engine is not None:
+        if (engine := self._made) is not None:
             engine.cancel_waiting()
 
     # Looking.
@@ -322,18 +322,18 @@ class Pool(Maps, SingleCalls):
         return crew
 
     def _map(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> list[R]:
-        engine = self._engine(options.timeout)
+        engine = self._engine_for(options)
         return run_map(engine, open_stream(engine, mode, f, iterables, options, ordered=True), options)
 
     def _imap(
         self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options, *, ordered: bool
     ) -> Iterator[R]:
-        engine = self._engine(options.timeout)
+        engine = self._engine_for(options)
         stream = open_stream(engine, mode, f, iterables, options, ordered=ordered)
         return iterate(engine, stream, options, lambda: self._state != "open" or engine.closed)
 
     def _amap(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> Result[list[R]]:
-        engine = self._engine(options.timeout)
+        engine = self._engine_for(options)
         result = gather_later(engine, open_stream(engine, mode, f, iterables, options, ordered=True), options)
         if not self.launcher.starts_workers:
             engine.drive(result.ready)

@@ -26,7 +26,7 @@ __all__: list[str] = []
 
 # mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds
 RUN = Struct("<BBBxHIdH")
-# seconds, number of errors, and what the payload is: values, values and exceptions, or a few plain values
+# seconds, number of errors, what the payload is: values, values and exceptions, or a few plain values; a profile?
 REPLY = Struct("<dIBxH")
 VALUES, MIXED, FEW_PLAIN = 0, 1, 2
 ERROR = Struct("<IB")
@@ -161,6 +161,8 @@ class Server:
             yield _reply_to(message, Kind.NEED)
             return
         calling, items = loaded
+        if calling.profiled:
+            calling = _rare("_profiling").recorded(calling)
         if message.count == 1 and mode != Mode.MAP and not (careful or any(calling[1:])):
             yield self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
             return
@@ -189,7 +191,7 @@ class Server:
                 return None
             items, whole = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
             if not whole:
-                calling = _checked(calling)
+                calling = calling._replace(function=_rare("_salvage").Checked(calling.function))
             return calling, items
         finally:
             _here.loading = False
@@ -224,7 +226,8 @@ class Server:
             started = perf_counter()
             values, errors = run(calls, count, budget, stop)
             seconds = perf_counter() - started
-        return self._pack(message, values, errors, seconds, calling.retry_on)
+        reply = self._pack(message, values, errors, seconds, calling.retry_on)
+        return calling.profiled.attached(reply) if calling.profiled else reply
 
     def _one(self, message: Message, calling: Calling, call: tuple[Any, Any]) -> Message:
         """A single call: what `_measured` does, less its machinery."""
@@ -329,7 +332,7 @@ def _unpack_items(
     except RAISED:
         if mode == Mode.CALL:
             raise
-        items, whole = _salvage().salvage(opened[0], opened[1:]), False
+        items, whole = _rare("_salvage").salvage(opened[0], opened[1:]), False
     if mode == Mode.CALL:
         return [items], whole
     if mode == Mode.MAP:
@@ -337,15 +340,9 @@ def _unpack_items(
     return items[skip : skip + count], whole
 
 
-def _checked(calling: Calling) -> Calling:
-    return calling._replace(function=_salvage().Checked(calling.function))
-
-
-def _salvage() -> Any:
-    # Hardly ever needed, and it takes the pickle module of the standard library.
-    from anypool import _salvage
-
-    return _salvage
+def _rare(module: str) -> Any:
+    # Hardly ever needed, and slow to import.
+    return __import__(f"anypool.{module}", fromlist=[module])
 
 
 _server = Server()
@@ -392,9 +389,12 @@ def serve_here(
     """Run a chunk by reference, in the calling thread."""
     end = skip + count
     items = [column[skip:end] for column in items] if mode is Mode.MAP else items[skip:end]
+    if calling.profiled:
+        calling = _rare("_profiling").recorded(calling)
     with entered(calling.scope or _NOTHING_LEFT):
         started = perf_counter()
         values, errors = run(call_each(calling, mode, items), count, budget, stop, passing)
         seconds = perf_counter() - started
     retryable = {at: isinstance(error, calling.retry_on) for at, error in errors.items()}
-    return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable)
+    found = Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable)
+    return calling.profiled.kept(found) if calling.profiled else found

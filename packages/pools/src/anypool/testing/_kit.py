@@ -6,7 +6,20 @@ import inspect
 
 import pytest
 
-_THEMES = ("base", "remains", "recipes", "maps", "order", "results", "errors", "limits", "life", "nesting", "faults")
+_THEMES = (
+    "base",
+    "remains",
+    "recipes",
+    "maps",
+    "order",
+    "results",
+    "errors",
+    "limits",
+    "profiles",
+    "life",
+    "nesting",
+    "faults",
+)
 # Before they are imported, so that a failed assertion says what was there.
 pytest.register_assert_rewrite(*(f"anypool.testing._{theme}" for theme in (*_THEMES, "claims")))
 
@@ -19,6 +32,7 @@ from anypool.testing._limits import Limits  # noqa: E402
 from anypool.testing._maps import Maps  # noqa: E402
 from anypool.testing._nesting import Nesting  # noqa: E402
 from anypool.testing._order import Order  # noqa: E402
+from anypool.testing._profiles import Profiles  # noqa: E402
 from anypool.testing._recipes import Recipes  # noqa: E402
 from anypool.testing._results import Results  # noqa: E402
 
@@ -29,7 +43,7 @@ _OPEN = {"launcher", "deviations", "limit"}
 
 
 # pytest runs the tests of the last base first; those that may break an executor come last.
-class LauncherTests(Claims, Faults, Life, Nesting, Limits, Results, Errors, Order, Maps, Recipes):
+class LauncherTests(Claims, Faults, Life, Nesting, Profiles, Limits, Results, Errors, Order, Maps, Recipes):
     """Runs the contract of a launcher: subclass it, and define a fixture `launcher` that returns what `get_pool` takes.
 
     No test may be overridden (`TypeError`). One that the launcher can't pass is named in `deviations` with the reason,
