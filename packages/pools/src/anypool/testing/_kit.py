@@ -7,17 +7,7 @@ import inspect
 import pytest
 
 _THEMES = (
-    "base",
-    "remains",
-    "recipes",
-    "maps",
-    "order",
-    "results",
-    "errors",
-    "limits",
-    "profiles",
-    "life",
-    "nesting",
+    *("base", "remains", "recipes", "maps", "order", "results", "errors", "limits", "profiles", "life", "nesting"),
     "faults",
 )
 # Before they are imported, so that a failed assertion says what was there.
