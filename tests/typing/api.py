@@ -1,6 +1,7 @@
 """What a type checker infers from the public API: checked by mypy and pyright, never run."""
 
 import operator
+import pstats
 from collections import Counter
 from collections.abc import Awaitable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed, wait
@@ -20,6 +21,7 @@ from anypool import (
     Pool,
     PoolClosed,
     ProcessPool,
+    Profile,
     RemoteError,
     Result,
     SerialPool,
@@ -192,6 +194,16 @@ def seeds(pool: Pool) -> None:
     assert_type(pool.plan, Plan)
     assert_type(Plan.parse("process:2 > thread"), Plan)
     assert_type(pool.plan.tree(), str)
+
+
+def profiles(pool: Pool) -> None:
+    profile = Profile()
+    assert_type(pool.map(double, xs, profile=profile), list[int])
+    assert_type(pool.amap(double, xs, profile=True), Result[list[int]])
+    assert_type(pool.profile, Profile)
+    assert_type(profile.stats(), pstats.Stats)
+    assert_type(profile.workers, dict[str, Profile])
+    profile.dump(Path("all.prof"))
 
 
 def stand_alone_maps() -> None:

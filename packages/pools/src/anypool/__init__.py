@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from anypool._plan import Mixed, Nested, Plan
     from anypool._plugins import register, unregister
     from anypool._pool import Pool
+    from anypool._profile import Profile
     from anypool._result import Result
     from anypool._seeding import rng
     from anypool._select import get_pool
@@ -59,6 +60,7 @@ _PLACES = {
     "_plan": ["Mixed", "Nested", "Plan"],
     "_plugins": ["register", "unregister"],
     "_pool": ["Pool"],
+    "_profile": ["Profile"],
     "_result": ["Result"],
     "_seeding": ["rng"],
     "_select": ["get_pool"],
@@ -94,6 +96,7 @@ __all__ = [
     "PoolClosed",
     "Process",
     "ProcessPool",
+    "Profile",
     "RemoteError",
     "RemoteTraceback",
     "Result",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         """What is called for each item, in the form that crosses to the worker.
 
         `scope`: what holds in the tasks; None for what the worker was started with. `combiner`: see `Outcomes`.
+        `profiled`: whether its calls are to be recorded; while they are, by which `Recorder`.
         """
 
         function: Callable[..., Any]
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
         seeding: Seeding | None = None
         scope: Scope | None = None
         combiner: Combiner | None = None
+        profiled: Any = False
 
 else:
     Calling = namedtuple(
         "Calling",
-        ("function", "kwargs", "retry_on", "seeding", "scope", "combiner"),
-        defaults=(None, (), None, None, None),
+        ("function", "kwargs", "retry_on", "seeding", "scope", "combiner", "profiled"),
+        defaults=(None, (), None, None, None, False),
     )
     IntEnum = Protocol = object
 
@@ -205,9 +207,14 @@ def weight(obj: object) -> int:
 
 
 class Direct:
-    """Outcomes that are objects of this process already; `size` is a guess from the first where it isn't known."""
+    """Outcomes that are objects of this process already; `size` is a guess from the first where it isn't known.
 
-    __slots__ = ("count", "errors", "exceptions", "seconds", "size", "values")
+    `profile`, here and in `Packed`, is there only if there is one.
+    """
+
+    __slots__ = ("count", "errors", "exceptions", "profile", "seconds", "size", "values")
+
+    profile: bytes
 
     def __init__(
         self,
@@ -238,7 +245,9 @@ def failed(exception: BaseException, count: int = 1) -> Direct:
 class Packed:
     """Outcomes as a worker sent them; unpacked once, by the thread that asks first."""
 
-    __slots__ = ("_decoded", "_lock", "_unpack", "count", "errors", "seconds", "size")
+    __slots__ = ("_decoded", "_lock", "_unpack", "count", "errors", "profile", "seconds", "size")
+
+    profile: bytes
 
     def __init__(
         self,

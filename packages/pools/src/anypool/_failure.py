@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 # Modules whose frames a reader of the traceback does not want.
-_OURS = ("anypool._serve", "anypool._seeding", "anypool._folding")
+_OURS = ("anypool._serve", "anypool._seeding", "anypool._folding", "anypool._profiling")
 # What user code may raise where we call it in passing; a KeyboardInterrupt there is the user's.
 RAISED = (Exception, SystemExit, GeneratorExit)
 _LEAVING = (SystemExit, GeneratorExit, KeyboardInterrupt)

@@ -82,7 +82,7 @@ class Maps(Runner):
 
         Raises the exception of the lowest item that has one, and starts nothing further. Input is read as workers need
         it, so memory holds the results and a few chunks. Options: chunksize, kwargs, timeout, retries, retry_on,
-        on_error, buffersize, strict, progress, seed, needs, tags; see the table in the README.
+        on_error, buffersize, strict, progress, seed, needs, tags, profile; see the table in the README.
         """
         return self._map(Mode.MAP, f, iterables, Options("map", options))
 

@@ -23,7 +23,7 @@ class Unopened:
 
     def __init__(self, message: Message) -> None:
         self.message = message
-        self.seconds, self.errors, _ = _measures(message)
+        self.seconds, self.errors, *_ = _measures(message)
 
     @property
     def count(self) -> int:
@@ -55,8 +55,10 @@ def plain_reply(message: Message) -> Direct | None:
 
 def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     """A REPLY as outcomes; its values are unpickled only when asked for."""
-    seconds, retryable, mixed = _measures(message)
+    seconds, retryable, mixed, profiled = _measures(message)
     parts, count = message.parts, message.count
+    # Apart from the values, which are perhaps never asked for.
+    last = parts.pop() if profiled else b""
 
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
         try:
@@ -70,16 +72,19 @@ def unpack_reply(message: Message, fetch: Callable[[Ref], Buffer]) -> Packed:
     size = 0
     for part in parts:
         size += part.size if isinstance(part, Ref) else len(part)
-    return Packed(count, seconds, retryable, size, unpack)
+    found = Packed(count, seconds, retryable, size, unpack)
+    if profiled:
+        found.profile = bytes(fetch(last) if isinstance(last, Ref) else last)
+    return found
 
 
-def _measures(message: Message) -> tuple[float, dict[int, bool], bool]:
-    """Seconds, which items raised and whether that is to be retried, and whether the payload holds exceptions."""
-    seconds, errors, payload, _ = REPLY.unpack_from(message.meta)
+def _measures(message: Message) -> tuple[float, dict[int, bool], bool, int]:
+    """Seconds, which items raised and whether that is to be retried, and whether exceptions and a profile are in it."""
+    seconds, errors, payload, profiled = REPLY.unpack_from(message.meta)
     if not errors:
-        return seconds, {}, payload == MIXED
+        return seconds, {}, payload == MIXED, profiled
     table = message.meta[REPLY.size : REPLY.size + errors * ERROR.size]
-    return seconds, {at: bool(again) for at, again in ERROR.iter_unpack(table)}, payload == MIXED
+    return seconds, {at: bool(again) for at, again in ERROR.iter_unpack(table)}, payload == MIXED, profiled
 
 
 def _unpack_outcomes(opened: list[Buffer], mixed: bool) -> tuple[list[Any], dict[int, BaseException]]:

@@ -118,7 +118,7 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     What workers forget when the map ends is named by a number: to hash it would take longer than to send it.
     """
     function = calling.function
-    bare = not (calling.kwargs or calling.retry_on or calling.seeding or calling.scope or calling.combiner)
+    bare = not any(calling[1:])
     if bare and (known := named_body(function)) is not None:
         return known
     if loading():
@@ -127,7 +127,7 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
             "a module maps over processes while a worker is importing it, to find what it is to run; "
             'do so in a function, or under `if __name__ == "__main__":`'
         )
-    frames = _frames(tuple(calling), ("f", "kwargs", "retry_on", "seeding", "scope", "map_reduce"))
+    frames = _frames(tuple(calling), ("f", "kwargs", "retry_on", "seeding", "scope", "map_reduce", "profiled"))
     parcel = place(frames)
     digest = NO_DIGEST
     if parcel.size > DROPPED_BODY:

@@ -322,18 +322,18 @@ class Pool(Maps, Reduces, SingleCalls):
         return crew
 
     def _map(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> list[R]:
-        engine = self._engine(options.timeout)
+        engine = self._engine_for(options)
         return run_map(engine, open_stream(engine, mode, f, iterables, options, ordered=True), options)
 
     def _imap(
         self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options, *, ordered: bool
     ) -> Iterator[R]:
-        engine = self._engine(options.timeout)
+        engine = self._engine_for(options)
         stream = open_stream(engine, mode, f, iterables, options, ordered=ordered)
         return iterate(engine, stream, options, lambda: self._state != "open" or engine.closed)
 
     def _amap(self, mode: Mode, f: Callable[..., R], iterables: tuple[Many, ...], options: Options) -> Result[list[R]]:
-        engine = self._engine(options.timeout)
+        engine = self._engine_for(options)
         result = gather_later(engine, open_stream(engine, mode, f, iterables, options, ordered=True), options)
         if not self.launcher.starts_workers:
             engine.drive(result.ready)

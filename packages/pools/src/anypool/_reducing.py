@@ -7,9 +7,9 @@ from functools import reduce
 from typing import Any, TypeVar, Unpack, overload
 
 from anypool._chunk import Mode
-from anypool._engine import Engine
 from anypool._mapping import Many
 from anypool._options import Options, ReduceNeededKwargs, ReduceOptions
+from anypool._profile import Profiled
 from anypool._work import open_stream, run_through
 
 __all__: list[str] = []
@@ -23,15 +23,12 @@ Operator = Callable[[Any, Any], Any]
 _NOTHING: Any = object()
 
 
-class Reduces:
+class Reduces(Profiled):
     """`map_reduce`, for who has an engine; the overloads are as for the maps.
 
     f alone says what the result is. To a checker `operator.add` takes and returns anything, and an `initial` that is
     `Counter()` counts nothing; it would say the same of the result.
     """
-
-    def _engine(self, timeout: float | None = None) -> Engine:
-        raise NotImplementedError
 
     @overload
     def map_reduce(
@@ -112,7 +109,7 @@ class Reduces:
         if not callable(op):
             raise TypeError(f"the second argument is what folds two values into one, got {op!r}")
         checked = Options("map_reduce", options, op=op)
-        engine = self._engine(checked.timeout)
+        engine = self._engine_for(checked)
         so_far: Any = initial
 
         def fold(values: list[Any]) -> None:

@@ -26,7 +26,7 @@ __all__: list[str] = []
 
 # mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds
 RUN = Struct("<BBBxHIdH")
-# seconds, number of errors, and what the payload is: values, values and exceptions, or a few plain values
+# seconds, number of errors, what the payload is: values, values and exceptions, or a few plain values; a profile?
 REPLY = Struct("<dIBxH")
 VALUES, MIXED, FEW_PLAIN = 0, 1, 2
 ERROR = Struct("<IB")
@@ -160,6 +160,8 @@ class Server:
             yield _reply_to(message, Kind.NEED)
             return
         calling, items = loaded
+        if calling.profiled:
+            calling = _rare("_profiling").recorded(calling)
         if message.count == 1 and mode != Mode.MAP and not (careful or any(calling[1:])):
             yield self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
             return
@@ -188,7 +190,7 @@ class Server:
                 return None
             items, whole = _unpack_items(mode, message.parts[body_parts:], fetch, skip, message.count)
             if not whole:
-                calling = _checked(calling)
+                calling = calling._replace(function=_rare("_salvage").Checked(calling.function))
             return calling, items
         finally:
             _here.loading = False
@@ -225,9 +227,11 @@ class Server:
             values, errors = run(calls, count, budget, stop)
             seconds = perf_counter() - started
         if folded is None:
-            return self._pack(message, values, errors, seconds, calling.retry_on)
-        retry_on = folded.retryable(calling.retry_on, len(values) - len(errors))
-        return self._pack(message, folded.values, errors, seconds, retry_on, len(values))
+            reply = self._pack(message, values, errors, seconds, calling.retry_on)
+        else:
+            retry_on = folded.retryable(calling.retry_on, len(values) - len(errors))
+            reply = self._pack(message, folded.values, errors, seconds, retry_on, len(values))
+        return calling.profiled.attached(reply) if calling.profiled else reply
 
     def _one(self, message: Message, calling: Calling, call: tuple[Any, Any]) -> Message:
         """A single call: what `_measured` does, less its machinery."""
@@ -265,7 +269,7 @@ class Server:
                 header, buffers = dumps((values, failures) if failures else values, oob=IN_BAND)
         except RAISED:
             # One of the values; the others go home.
-            for at, failure in _salvage().refused(values).items():
+            for at, failure in _rare("_salvage").refused(values).items():
                 failures[at] = failure
                 retryable[at] = False
                 values[at] = None
@@ -323,7 +327,7 @@ def _unpack_items(
     except RAISED:
         if mode == Mode.CALL:
             raise
-        items, whole = _salvage().salvage(opened[0], opened[1:]), False
+        items, whole = _rare("_salvage").salvage(opened[0], opened[1:]), False
     if mode == Mode.CALL:
         return [items], whole
     if mode == Mode.MAP:
@@ -331,15 +335,9 @@ def _unpack_items(
     return items[skip : skip + count], whole
 
 
-def _checked(calling: Calling) -> Calling:
-    return calling._replace(function=_salvage().Checked(calling.function))
-
-
-def _salvage() -> Any:
-    # Hardly ever needed, and it takes the pickle module of the standard library.
-    from anypool import _salvage
-
-    return _salvage
+def _rare(module: str) -> Any:
+    # Hardly ever needed, and slow to import.
+    return __import__(f"anypool.{module}", fromlist=[module])
 
 
 _server = Server()
@@ -386,6 +384,8 @@ def serve_here(
     """Run a chunk by reference, in the calling thread."""
     end = skip + count
     items = [column[skip:end] for column in items] if mode is Mode.MAP else items[skip:end]
+    if calling.profiled:
+        calling = _rare("_profiling").recorded(calling)
     calls = call_each(calling, mode, items)
     calls, folded = (calls, None) if calling.combiner is None else calling.combiner.over(calls)
     with entered(calling.scope or _NOTHING_LEFT):
@@ -396,4 +396,5 @@ def serve_here(
     if folded is not None:
         values, retry_on = folded.values, folded.retryable(retry_on, done - len(errors))
     retryable = {at: isinstance(error, retry_on) for at, error in errors.items()}
-    return Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable, count=done)
+    found = Direct(values, {at: as_an_items(error) for at, error in errors.items()}, seconds, retryable, count=done)
+    return calling.profiled.kept(found) if calling.profiled else found

@@ -20,6 +20,7 @@ from anypool_serialize import Unserializable, dumps
 
 if TYPE_CHECKING:
     from anypool._observing import Observer
+    from anypool._profile import Profile
 
 __all__: list[str] = []
 
@@ -96,6 +97,7 @@ class Stream:
         # Told how many items are settled, on the helper's thread.
         self.watcher: Callable[[int], object] | None = None
         self.observer: Observer | None = None
+        self.profile: Profile | None = None
 
     # Called by the desk, under the lock.
 
@@ -118,6 +120,9 @@ class Stream:
         """Keep outcomes for `collect`; items to be retried go back instead."""
         if outcomes.seconds:
             self.sizer.ran(outcomes.count, outcomes.seconds, outcomes.size)
+        # What has no worker's word for it, as a loss, has none.
+        if self.profile is not None and (record := getattr(outcomes, "profile", None)) is not None:
+            self.profile.arrived(record)
         first = chunk.first + offset
         start = 0
         for at, retryable in sorted(outcomes.errors.items()):
@@ -338,6 +343,8 @@ class Stream:
             errors = {at - segment.start: e for at, e in errors.items() if segment.start <= at < segment.stop}
         self.consumed += segment.stop - segment.start
         self._held_bytes -= segment.outcomes.size
+        if self.profile is not None:
+            self.profile.merge()
         return values, errors
 
     def decode_early(self) -> bool:

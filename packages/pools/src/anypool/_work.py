@@ -16,6 +16,7 @@ from anypool._input import Input, Numbered
 from anypool._iterate import Batches, Items
 from anypool._options import Options
 from anypool._place import Place, listed
+from anypool._profile import Profile
 from anypool._result import Result, begin, settle
 from anypool._sizing import FOLD_BUDGET, BulkSizer, FoldSizer, Sizer
 from anypool._stream import Stream
@@ -50,6 +51,7 @@ def open_stream(
     if options.place is not None:
         _check_place(engine, options.place)
     stream = _stream(engine, mode, f, iterables, options, ordered)
+    stream.profile = options.profile if isinstance(options.profile, Profile) else None
     try:
         engine.open(stream)
     except BaseException:
@@ -66,7 +68,8 @@ def _stream(
     length = _shortest(iterables)
     source = (Input if options.seed is None else Numbered)(mode, iterables, options.strict)
     combiner = None if options.op is None else _combiner(options.op)
-    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options), crew.scope, combiner))
+    profiled = bool(options.profile)
+    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options), crew.scope, combiner, profiled))
     careful = options.timeout is not None or options.lost_retries == 0
     fixed = options.chunksize
     if (crew.runs_here and options.lazy) or (careful and not crew.reports_items):

@@ -16,6 +16,7 @@ _THEMES = (
     "graphs",
     "errors",
     "limits",
+    "profiles",
     "life",
     "nesting",
     "faults",
@@ -34,6 +35,7 @@ from anypool.testing._limits import Limits  # noqa: E402
 from anypool.testing._maps import Maps  # noqa: E402
 from anypool.testing._nesting import Nesting  # noqa: E402
 from anypool.testing._order import Order  # noqa: E402
+from anypool.testing._profiles import Profiles  # noqa: E402
 from anypool.testing._recipes import Recipes  # noqa: E402
 from anypool.testing._reductions import Reductions  # noqa: E402
 from anypool.testing._results import Results  # noqa: E402
@@ -45,7 +47,9 @@ _OPEN = {"launcher", "deviations", "limit"}
 
 
 # pytest runs the tests of the last base first; those that may break an executor come last.
-class LauncherTests(Claims, Faults, Life, Nesting, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes):
+class LauncherTests(
+    Claims, Faults, Life, Nesting, Profiles, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes
+):
     """Runs the contract of a launcher: subclass it, and define a fixture `launcher` that returns what `get_pool` takes.
 
     No test may be overridden (`TypeError`). One that the launcher can't pass is named in `deviations` with the reason,

@@ -18,6 +18,7 @@ __all__: list[str] = []
 
 _WRONG: tuple[dict[str, Any], ...] = (
     {"chunksize": -1}, {"chunksize": "2"}, {"timeout": 0}, {"retries": 1.5}, {"on_error": "ignore"}, {"seed": "x"},
+    {"profile": "x"},
 )  # fmt: skip
 
 

@@ -105,6 +105,24 @@ def drawn(_: int) -> float:
     return rng().random()
 
 
+def half(item: int) -> float:
+    """Half of it, by a call of its own; what is no number raises there."""
+    return halved(item)
+
+
+def halved(item: int) -> float:
+    """The same."""
+    return item / 2
+
+
+def profile_itself(item: int) -> int:
+    """Give the item back, from under a profiler of its own."""
+    import cProfile
+
+    with cProfile.Profile():
+        return int(abs(item))
+
+
 def wait_if_first(item: int, path: str) -> int:
     """Give the item back, the first one late: when a file is there."""
     if item == 0:
