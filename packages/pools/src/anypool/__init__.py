@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from anypool._select import get_pool
     from anypool._sources import plan
     from anypool.launchers.multiprocess import Multiprocess
+    from anypool.launchers.parallel_python import ParallelPython
     from anypool.launchers.process import Process
     from anypool.launchers.serial import Serial
     from anypool.launchers.thread import Thread
@@ -62,6 +63,7 @@ _PLACES = {
     "_select": ["get_pool"],
     "_sources": ["plan"],
     "launchers.multiprocess": ["Multiprocess"],
+    "launchers.parallel_python": ["ParallelPython"],
     "launchers.process": ["Process"],
     "launchers.serial": ["Serial"],
     "launchers.thread": ["Thread"],
@@ -85,6 +87,7 @@ __all__ = [
     "Nested",
     "Oversubscribed",
     "OversubscribedWarning",
+    "ParallelPython",
     "Plan",
     "PlanError",
     "Pool",
