@@ -7,24 +7,27 @@ import itertools
 import os
 import pickle
 import select
+import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import ppft
 
-from anypool._errors import LauncherUnavailable, WorkerLost
-from anypool._ppft_worker import VERSIONS
+from anypool._errors import LauncherUnavailable
+from anypool._ppft_address import Address
+from anypool._ppft_jobs import Job, LocalAttempt, RemoteAttempt
+from anypool._ppft_servers import ask
 
 __all__: list[str] = []
 
-_LOOK_SECONDS = 1.0
+# Of a cut connection one hears within 15 s.
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 15_000}
 # ppft compiles the source of what it runs, once in each worker; this is all that it ever gets.
 _SOURCE = "from anypool._ppft_worker import answer"
 # What `python -m ppft` does, but what imports or tasks or their children print is not taken for a part of a reply.
@@ -42,97 +45,6 @@ os.dup2(sys.stdin.fileno(), 0)
 loop.wp.run()
 """
 _FUNCTION = pickle.dumps(("answer", [_SOURCE], ()), 2)
-
-
-class Job:
-    """A call, in the shape of ppft's task."""
-
-    def __init__(self, tid: int, data: bytes, careful: bool) -> None:
-        self.tid = tid
-        self.data, self.careful = data, careful
-        self.future: Future[bytes] = Future()
-        self.begun: float | None = None
-        self.skipped = False
-        self.where = ""
-        self._reply: bytes | None = None
-
-    def begin(self, where: str) -> None:
-        """A worker is about to get it, unless it was cancelled while it waited."""
-        self.where, self.begun = where, time.monotonic()
-        self.skipped = not self.future.set_running_or_notify_cancel()
-
-    def message(self, share: float | None, neighbours: int) -> bytes:
-        """What `answer` is called with."""
-        return pickle.dumps((self.data, self.careful, VERSIONS, share, neighbours), 5)
-
-    def finalize(self, reply: bytes) -> None:
-        """What ppft calls with the reply."""
-        self._reply = reply
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether a worker had it and said nothing."""
-        return self._reply is None and not self.skipped
-
-    def settle(self) -> None:
-        """Hand on the outcome, once ppft is done with the worker."""
-        if self.skipped or self.future.done():
-            return
-        if self._reply is None:
-            self.future.set_exception(Ended(f"{self.where} ended"))
-            return
-        result, printed = pickle.loads(self._reply)
-        if isinstance(result, bytes):
-            sys.stdout.write(printed)
-            self.future.set_result(result)
-        else:
-            said = printed.strip("\0 \n").rpartition("\n")[2]
-            self.future.set_exception(WorkerLost(f"{self.where} can't run tasks: {said}", cause="initializer"))
-
-
-class Ended(WorkerLost):
-    """One worker ended, and only what it ran is lost."""
-
-    own = True
-
-
-class _Attempt:
-    """A job on a local worker, in the shape of both for ppft's loop, which swallows what goes wrong between them."""
-
-    def __init__(self, job: Job, worker: Any, server: Server) -> None:
-        self.tid, self.t = job.tid, self
-        self.finalize = job.finalize
-        self._job, self._worker, self._server = job, worker, server
-
-    def csend(self, function: bytes) -> None:
-        """Send the function, unless the worker has it."""
-        if self._worker.process.poll() is not None:
-            self._server.replace(self._worker)
-        self._job.begin(f"worker {self._worker.pid} of ppft")
-        if not self._job.skipped:
-            self._worker.t.csend(function)
-
-    def send(self, _: bytes) -> None:
-        """Send the call."""
-        if not self._job.skipped:
-            self._worker.t.send(self._job.message(self._server.share, 1))
-
-    def receive(self) -> bytes:
-        """The reply; `OSError` if the worker has ended, even if a child of its own keeps the pipe open."""
-        if self._job.skipped:
-            return b""
-        while not select.select([self._worker.t.r], [], [], _LOOK_SECONDS)[0]:
-            if self._worker.process.poll() is not None:
-                raise OSError("the worker has ended")
-        reply: bytes = self._worker.t.receive()
-        return reply
-
-    def free(self) -> None:
-        """The worker may have the next one."""
-        if self._job.unanswered:
-            self._server.replace(self._worker)
-        else:
-            self._worker.free()
 
 
 class _Worker(ppft._Worker):  # type: ignore[misc]  # noqa: SLF001 - it has no other name, and no types
@@ -174,19 +86,66 @@ class _Worker(ppft._Worker):  # type: ignore[misc]  # noqa: SLF001 - it has no o
 class Server(ppft.Server):  # type: ignore[misc]  # ppft has no types
     """ppft's own, with an eye on what becomes of its workers."""
 
-    def __init__(self, workers: int, share: float) -> None:
-        self.share, self.owner = share, os.getpid()
+    def __init__(self, workers: int, share: float, secret: str, left_alone: Callable[[], None]) -> None:
+        self.share, self.owner, self._left_alone = share, os.getpid(), left_alone
         self._changing = threading.Lock()
+        # By address, how many workers there are.
+        self.joined: dict[str, int] = {}
         with _environment_kept():
-            super().__init__(0)
+            super().__init__(0, secret=secret)
         # It would go for processes of these numbers in a forked child, too.
         atexit.unregister(self.destroy)
         self.resize(workers)
 
     def _run_local(self, job: Job, function: bytes, _: bytes, worker: Any) -> None:
-        attempt = _Attempt(job, worker, self)
+        attempt = LocalAttempt(job, worker, self)
         super()._run_local(attempt, function, b"", attempt)
         job.settle()
+
+    def join(self, address: Address) -> None:
+        """Use a ppserver's workers; `LauncherUnavailable` if it can't be."""
+        workers, where = ask(address, self.secret), str(address)
+        # What it knows of is not connected again.
+        self.autopp_list.pop(where, None)
+        self.joined[where] = workers
+        self.connect1(*address, persistent=False)
+        # These would be sent what the others have not done yet.
+        for spare in self._Server__rworkers_reserved:
+            spare.close()
+        self._Server__rworkers_reserved.clear()
+        there = [each for each in self._Server__rworkers if each.id == where]
+        if len(there) < workers:
+            self._leave(*there)
+            raise LauncherUnavailable(f"the ppserver at {address} ended while it was being connected")
+        for each in there:
+            _look_after(each.socket)
+
+    def _leave(self, *connections: Any) -> None:
+        for each in connections:
+            each.is_free = False
+            each.close()
+            with suppress(ValueError):
+                self._Server__rworkers.remove(each)
+        if not self.able:
+            self._left_alone()
+
+    @property
+    def able(self) -> bool:
+        """Whether there is anybody to run a call."""
+        return bool(self.get_ncpus() or self._Server__rworkers)
+
+    def _run_remote(self, job: Job, function: bytes, _: bytes, connection: Any) -> None:
+        if select.select([connection.socket], [], [], 0)[0]:
+            # It was cut while nothing ran: there is nothing else to be read.
+            self._leave(connection)
+            if self.able:
+                self.insert(function, b"", job)
+            return
+        attempt = RemoteAttempt(job, connection, self.joined[connection.id])
+        super()._run_remote(attempt, function, b"", attempt)
+        job.settle()
+        if attempt.cut:
+            self._leave(connection)
 
     def replace(self, worker: Any) -> None:
         """Start another process in the place of one that has ended."""
@@ -224,18 +183,32 @@ class Server(ppft.Server):  # type: ignore[misc]  # ppft has no types
             for worker in workers:
                 worker.end()
             workers.clear()
+            asked = [each.rworker for each in self._Server__stats.values() if each.rworker is not None]
+            for connection in [*self._Server__rworkers, *asked]:
+                with suppress(OSError):
+                    connection.socket.shutdown(socket.SHUT_RDWR)
+                connection.close()
         self.destroy()
 
 
 class PpftExecutor(Executor):
     """What the adapter needs of an executor, and the end of workers. A worker that dies costs what it ran."""
 
-    def __init__(self, workers: int, share: float) -> None:
-        self._server = Server(workers, share)
+    def __init__(self, workers: int, share: float, servers: Iterable[Address] = (), secret: str = "") -> None:
         self._jobs: dict[Future[bytes], Job] = {}
         self._numbers = itertools.count(1)
         self._closed = False
         self._lock = threading.Lock()
+        self._server = Server(workers, share, secret, self._fail)
+        failures: list[Exception] = []
+        for address in servers:
+            try:
+                self._server.join(address)
+            except LauncherUnavailable as error:
+                failures.append(error)
+        if not self._server.able:
+            self._server.end()
+            raise LauncherUnavailable("; ".join(map(str, failures)))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run `serve`, of which `answer` does the same elsewhere; any other function is a `TypeError`."""
@@ -257,6 +230,8 @@ class PpftExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is shut down")
+            if not self._server.able:
+                raise BrokenExecutor("no ppserver is left")
             self._jobs[job.future] = job
         job.future.add_done_callback(self._done)
         self._server.insert(_FUNCTION, b"", job)
@@ -268,19 +243,6 @@ class PpftExecutor(Executor):
             last = self._closed and not self._jobs
         if last:
             self._server.end()
-
-    def resize(self, workers: int) -> None:
-        """Have so many workers from now on."""
-        self._server.resize(workers)
-
-    def kill_workers(self) -> None:
-        """End the workers whatever they do, and wait for that."""
-        with self._lock:
-            self._closed = True
-        self._server.end()
-        for future, job in list(self._jobs.items()):
-            if not future.cancel():
-                job.settle()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers once they have done what they were given."""
@@ -294,8 +256,39 @@ class PpftExecutor(Executor):
         elif wait:
             _wait(futures)
 
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on, those of servers included, whose number stays."""
+        self._server.resize(max(0, workers - sum(self._server.joined.values())))
+
+    def _fail(self) -> None:
+        """Nobody is left to run what waits."""
+        for future in list(self._jobs):
+            with suppress(InvalidStateError):
+                future.set_exception(BrokenExecutor("no ppserver is left"))
+
+
+class LocalExecutor(PpftExecutor):
+    """One whose workers are all here, so that they can be ended."""
+
+    def kill_workers(self) -> None:
+        """End the workers whatever they do, and wait for that."""
+        with self._lock:
+            self._closed = True
+        self._server.end()
+        for future, job in list(self._jobs.items()):
+            if not future.cancel():
+                job.settle()
+
 
 _wait = partial(wait, timeout=None)
+
+
+def _look_after(connection: socket.socket) -> None:
+    """Have a connection end, soon, if there is nobody at the other end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 @contextmanager
