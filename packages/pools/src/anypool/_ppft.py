@@ -126,10 +126,9 @@ class Server(ppft.Server):  # type: ignore[misc]  # ppft has no types
             each.close()
             with suppress(ValueError):
                 self._Server__rworkers.remove(each)
-        if not self.able:
+        if not self.able():
             self._left_alone()
 
-    @property
     def able(self) -> bool:
         """Whether there is anybody to run a call."""
         return bool(self.get_ncpus() or self._Server__rworkers)
@@ -138,7 +137,7 @@ class Server(ppft.Server):  # type: ignore[misc]  # ppft has no types
         if select.select([connection.socket], [], [], 0)[0]:
             # It was cut while nothing ran: there is nothing else to be read.
             self._leave(connection)
-            if self.able:
+            if self.able():
                 self.insert(function, b"", job)
             return
         attempt = RemoteAttempt(job, connection, self.joined[connection.id])
@@ -206,7 +205,7 @@ class PpftExecutor(Executor):
                 self._server.join(address)
             except LauncherUnavailable as error:
                 failures.append(error)
-        if not self._server.able:
+        if not self._server.able():
             self._server.end()
             raise LauncherUnavailable("; ".join(map(str, failures)))
 
@@ -230,11 +229,14 @@ class PpftExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("the executor is shut down")
-            if not self._server.able:
+            if not self._server.able():
                 raise BrokenExecutor("no ppserver is left")
             self._jobs[job.future] = job
         job.future.add_done_callback(self._done)
         self._server.insert(_FUNCTION, b"", job)
+        if not self._server.able():
+            # The last server was lost meanwhile, and this call perhaps not seen among those that wait.
+            self._fail()
         return job.future
 
     def _done(self, future: Future[bytes]) -> None:
@@ -251,10 +253,10 @@ class PpftExecutor(Executor):
             futures = list(self._jobs)
         for future in futures if cancel_futures else ():
             future.cancel()
-        if not futures:
-            self._server.end()
-        elif wait:
+        if wait:
             _wait(futures)
+        if wait or not futures:
+            self._server.end()
 
     def resize(self, workers: int) -> None:
         """Have so many workers from now on, those of servers included, whose number stays."""

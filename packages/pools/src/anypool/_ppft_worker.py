@@ -46,7 +46,7 @@ def answer(data: bytes, careful: bool, versions: tuple[Any, ...], share: float |
     if not _begun:
         if share is None:
             _keep_pipes()
-        _begin(usable_cpus() / neighbours if share is None else share)
+        _begin(usable_cpus() / neighbours if share is None else share, watched=share is not None)
         _begun = True
     if isinstance(sys.stdout, io.StringIO):
         # ppft empties it without going back to its start, and what is printed next would come after a gap of zeros.
@@ -75,6 +75,8 @@ class _Child:
     """A process that runs tasks, and may end in one of them."""
 
     def __init__(self) -> None:
+        # No thread watches for it here, for a process that has any is better not forked.
+        self._parent = os.getppid()
         (theirs, self._write), (self._read, mine) = os.pipe(), os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
@@ -96,6 +98,8 @@ class _Child:
         try:
             _put(self._write, careful, data)
             while not select.select([self._read], [], [], _LOOK_SECONDS)[0]:
+                if os.getppid() != self._parent:
+                    os._exit(1)
                 if os.waitpid(self._pid, os.WNOHANG)[0] != 0:
                     raise EOFError
             _, reply = _take(self._read)
@@ -154,9 +158,10 @@ def _dotted(versions: tuple[Any, ...]) -> str:
     return f"{versions[0]} and {'.'.join(map(str, versions[1:]))}"
 
 
-def _begin(share: float) -> None:
+def _begin(share: float, watched: bool) -> None:
     signal.signal(signal.SIGINT, _interrupted)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    if watched:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     become_worker(share)
     limit_threads(share)
     # Only if a task has opened any, and before Python waits for the threads that work for them.
