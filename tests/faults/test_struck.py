@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from napping import ASYNCHRONOUS, nap  # type: ignore[import-not-found]
 
-from anypool import Pool, WorkerLost, get_pool
+from anypool import Pool, WorkerLost, _result, get_pool
 
 # On multiprocess most of them cost the start of new interpreters.
 MOMENTS = {"serial": 40, "thread:2": 40, "process:2": 40, "multiprocess:2": 10}
@@ -132,6 +132,29 @@ def test_a_handler_that_strikes_where_a_lock_is_taken_leaves_nothing_behind() ->
         with pytest.raises(LateError):
             pool.map(abs, [-2])
         assert pool.map(abs, [-3]) == [3]
+
+
+class StruckOnTheWayOut(StruckLock):
+    """One whose first taker in the main thread is struck before it is given back."""
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        if self._strikes and threading.current_thread() is threading.main_thread():
+            self._strikes = False
+            signal.raise_signal(signal.SIGUSR1)
+        self._lock.release()
+
+
+def test_a_handler_that_strikes_on_the_way_out_of_the_lock_of_all_results_leaves_it_free(monkeypatch) -> None:
+    lock = threading.RLock()
+    monkeypatch.setattr(_result, "_making", StruckOnTheWayOut(lock))
+    with get_pool("process:1") as pool:
+        with pytest.raises(LateError):
+            pool.pipe(abs, -1)
+        assert not lock._is_owned()  # type: ignore[attr-defined]
+        assert pool.submit(abs, -2).result(10) == 2
 
 
 @pytest.mark.parametrize("launcher", ASYNCHRONOUS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, SupportsInde
 
 from anypool._errors import Unserializable
 from anypool._helper import helper
-from anypool._shield import Section
+from anypool._shield import Section, give_back
 
 if TYPE_CHECKING:
     from anypool._chunk import Outcomes
@@ -101,11 +101,16 @@ class Result(Future[T], Generic[T]):
             """
             condition = self._lazy_condition
             if condition is None:
-                with _making:
-                    condition = self._lazy_condition
-                    if condition is None:
-                        self._waiters, self._done_callbacks = [], []
-                        condition = self._lazy_condition = threading.Condition()
+                try:
+                    with _making:
+                        condition = self._lazy_condition
+                        if condition is None:
+                            self._waiters, self._done_callbacks = [], []
+                            condition = self._lazy_condition = threading.Condition()
+                except BaseException:
+                    # As in `settle`.
+                    give_back(_making)
+                    raise
             return condition
 
     def cancel(self) -> bool:
@@ -249,15 +254,21 @@ def announce(result: Result[Any]) -> None:
 def settle(results: Iterable[Result[Any]], outcomes: Outcomes) -> None:
     """Give results their outcomes, in order; called once for each."""
     observed: list[tuple[Result[Any], threading.Condition]] = []
-    with _making:
-        for at, result in enumerate(results):
-            if result._state in _ENDED:
-                continue
-            result._outcomes, result._at = outcomes, at
-            if result._lazy_condition is None:
-                result._state = "FINISHED"
-            else:
-                observed.append((result, result._lazy_condition))
+    try:
+        with _making:
+            for at, result in enumerate(results):
+                if result._state in _ENDED:
+                    continue
+                result._outcomes, result._at = outcomes, at
+                if result._lazy_condition is None:
+                    result._state = "FINISHED"
+                else:
+                    observed.append((result, result._lazy_condition))
+    except BaseException:
+        # The exception of a signal's handler that strikes on the way out of `with` leaves the lock taken, and all of
+        # this process need it.
+        give_back(_making)
+        raise
     for result, condition in observed:
         result._tell(condition, result._at in outcomes.errors)
 
