@@ -44,13 +44,18 @@ def rivalry(points: Iterable[EntryPoint]) -> str:
 
 def distribution(point: EntryPoint) -> str:
     """The name of the distribution that an entry point is of."""
-    # One whose metadata are gone has no name; files of a half removed one are like that.
-    return (point.dist.name if point.dist is not None else None) or "an unknown distribution"
+    return _said(point, "Name") or "an unknown distribution"
 
 
 def version_of(point: EntryPoint) -> str:
     """The version of the distribution that an entry point is of."""
-    return (point.dist.version if point.dist is not None else None) or ""
+    return _said(point, "Version") or ""
+
+
+def _said(point: EntryPoint, field: str) -> str | None:
+    """What the metadata of an entry point's distribution say; a half removed one has none."""
+    # Python 3.12 and later warn of asking for what is not there.
+    return point.dist.metadata[field] if point.dist is not None and field in point.dist.metadata else None
 
 
 def source(point: EntryPoint) -> str:
