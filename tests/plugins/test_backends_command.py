@@ -49,8 +49,8 @@ def test_an_entry_of_the_path_that_is_no_text_is_passed_over_as_imports_do(site)
 
 def test_what_the_terminal_can_not_show_is_written_with_backslashes(site):
     site.add("plug_one", launcher("one", missing="no \u2603, and no \udcff"), "one")
-    done = site.python("", "-X", "utf8=0", "-c", "import os; os.environ['PYTHONIOENCODING'] = 'ascii'\n"
-        "os.execv(__import__('sys').executable, ['python', '-m', 'anypool', 'backends'])")  # fmt: skip
+    done = site.python("", "-X", "utf8=0", "-c", "import os, sys; os.environ['PYTHONIOENCODING'] = 'ascii'\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'anypool', 'backends'])")  # fmt: skip
     assert rows(done.stdout)["one"].endswith(r"no: no \u2603, and no \udcff"), done.stderr
 
 
