@@ -189,8 +189,7 @@ def written(launcher: Launcher) -> str:
         if value == getattr(kind, name, None):
             continue
         said = _said(form_of(kind, name), value)
-        # After a colon stands at least 1.
-        if name == kind.argument and value != 0:
+        if name == kind.argument:
             argument = f":{said}"
         else:
             options.append(f"{name}={said}")
