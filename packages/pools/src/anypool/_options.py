@@ -37,7 +37,7 @@ class _FoldOptions(TypedDict, total=False):
     the same whatever the launcher, the order and the chunks: `anypool.rng()`; in worker processes, and on a serial pool
     in the main thread without `timeout`, also `random` and `numpy.random`. Costs about 30 us an item, 150 once numpy is
     imported. `needs`, `tags`: only workers that have all, and one, of these tags. `profile`: cProfile in the workers,
-    into this `Profile`; True for the pool's own, `pool.profile`. Costs 3 us an item, from Python 3.12 on 20 to 100,
+    into this `Profile`; True for the pool's own, `pool.profile`. Costs 3 us an item, from Python 3.12 on 20 to 150,
     beside what cProfile costs.
     """
 
