@@ -88,9 +88,3 @@ def _levels(log: Any) -> tuple[int, int, dict[str, int]]:
     own = {name: each.level for name, each in [*root.manager.loggerDict.items()] if getattr(each, "level", 0)}
     getattr(root, "_cache", {})[_MARK] = True
     return root.level, root.manager.disable, own
-
-
-def changes() -> int:
-    """How often warning filters have changed: what was shown before the last time may be shown again."""
-    listening()
-    return _Known.changes

@@ -61,25 +61,26 @@ def _plain(value: Any) -> Any:
 
 
 def warned(message: Warning, category: type[Warning], filename: str, lineno: int) -> tuple[str, bytes]:
-    """A warning as text, and as what the caller issues; where once per place is enough, a key of the place."""
+    """A warning as text, and as what the caller issues; where once is enough, with the module that is to keep count."""
     text = warnings.formatwarning(message, category, filename, lineno, "")
-    key = (filename, lineno, str(message)) if _once(message, category, filename, lineno) else None
+    module = _counting(message, category, filename, lineno)
     try:
-        return text, _pickle((message, category, filename, lineno, key))
+        return text, _pickle((message, category, filename, lineno, module))
     except Exception:  # noqa: BLE001 - a class of the user's
-        return text, _pickle((UserWarning(f"{category.__name__}: {message}"), UserWarning, filename, lineno, key))
+        return text, _pickle((UserWarning(f"{category.__name__}: {message}"), UserWarning, filename, lineno, module))
 
 
-def _once(message: Warning, category: type[Warning], filename: str, lineno: int) -> bool:
-    """Whether the filter that let it through does so once: the module that it names has been marked by then."""
+def _counting(message: Warning, category: type[Warning], filename: str, lineno: int) -> str | None:
+    """The module that warns, if the filter that let it through does so once: that has left a mark there by then."""
     keys = ((str(message), category, lineno), (str(message), category, 0), (str(message), category))
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - `inspect` takes 20 ms to import
     while frame is not None:
         if frame.f_code.co_filename == filename and frame.f_lineno == lineno:
             marks = frame.f_globals.get("__warningregistry__", {})
-            return any(marks.get(key) for key in keys) or keys[2] in warnings.onceregistry  # type: ignore[attr-defined]
+            once = any(marks.get(key) for key in keys) or keys[2] in warnings.onceregistry  # type: ignore[attr-defined]
+            return str(frame.f_globals.get("__name__")) if once else None
         frame = frame.f_back
-    return False
+    return None
 
 
 def listen(packed: bytes | None) -> None:

@@ -19,9 +19,8 @@ __all__: list[str] = []
 _Decoder = codecs.getincrementaldecoder("utf-8")
 # Bytes of what a worker said last that are kept for the error of its death.
 _TAIL = 4096
-# What once per place is enough for, and how many of those are known.
-_shown: set[Any] = set()
-_MOST_SHOWN = 10_000
+# Which of their warnings have been shown, of modules that only workers have imported.
+_elsewhere: dict[str, dict[str, Any]] = {}
 
 # Name, host and process id of a slot's worker.
 Identify = Callable[[int], tuple[str, str, int]]
@@ -144,18 +143,16 @@ def _warn(said: tuple[str, bytes]) -> None:
 
     from anypool_serialize import loads
 
-    message, category, filename, lineno, key = loads(said[1])
-    if key is not None:
-        from anypool._listening import changes
-
-        # Workers know only what each of them has shown.
-        key = *key, changes()
-        if key in _shown:
-            return
-        if len(_shown) >= _MOST_SHOWN:
-            _shown.clear()
-        _shown.add(key)
-    warnings.showwarning(message, category, filename, lineno)
+    message, category, filename, lineno, module = loads(said[1])
+    if module is None:
+        warnings.showwarning(message, category, filename, lineno)
+        return
+    # Each worker knows only what it has shown itself.
+    marks = getattr(sys.modules.get(module), "__dict__", None)
+    if marks is None:
+        marks = _elsewhere.setdefault(module, {})
+    registry = marks.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, filename, lineno, module, registry)
 
 
 def _tick(said: Any) -> None:
