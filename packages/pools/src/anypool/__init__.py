@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from anypool._result import Result
     from anypool._seeding import rng
     from anypool._select import get_pool
+    from anypool._sharing import Shared
     from anypool._sources import plan
     from anypool.launchers.multiprocess import Multiprocess
     from anypool.launchers.process import Process
@@ -64,6 +65,7 @@ _PLACES = {
     "_result": ["Result"],
     "_seeding": ["rng"],
     "_select": ["get_pool"],
+    "_sharing": ["Shared"],
     "_sources": ["plan"],
     "launchers.multiprocess": ["Multiprocess"],
     "launchers.process": ["Process"],
@@ -102,6 +104,7 @@ __all__ = [
     "Result",
     "Serial",
     "SerialPool",
+    "Shared",
     "Smap",
     "TaskTimeout",
     "Thread",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any, NamedTuple
 
+from anypool import _share
 from anypool._buffers import Buffers
 from anypool._crew import Begun, Event
 from anypool._packing import run_message
@@ -35,10 +36,15 @@ class Unmade(Executor):
         raise BrokenExecutor(f"no executor could be made: {words(self._why)}") from self._why
 
 
-def encoded(slot: int, flight: Flight, with_body: bool, careful: bool) -> bytes:
-    """A chunk as one message; what was placed in segments, for other groups of a mix, is read from there."""
+def encoded(slot: int, flight: Flight, with_body: bool, careful: bool, again: bool) -> bytes:
+    """A chunk as one message; what was placed in segments, for other groups of a mix, is read from there.
+
+    `again`: it was sent before, and a worker had not all that it needed.
+    """
     message = run_message(slot, flight, with_body, careful)
     message.parts = [Buffers.read(part) if type(part) is Ref else part for part in message.parts]
+    if _share.tools is not None:
+        _share.tools.attach(message, flight.chunk, again=again)
     return b"".join(encode(message))
 
 

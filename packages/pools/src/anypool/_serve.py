@@ -15,7 +15,7 @@ from anypool._chunk import Calling, Direct, Mode
 from anypool._context import Scope, entered
 from anypool._failure import RAISED, STOPPED, as_an_items, describe
 from anypool._segments import SegmentLost
-from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
+from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Kind, Message, Ref
 from anypool_serialize import dumps, loads
 
 TYPE_CHECKING = False
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-# mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds
+# mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds, number of last
+# parts that are shared objects, whose digests follow
 RUN = Struct("<BBBxHIdH")
 # seconds, number of errors, what the payload is: values, values and exceptions, or a few plain values; a profile?
 REPLY = Struct("<dIBxH")
@@ -141,15 +142,20 @@ class Server:
     def __init__(self) -> None:
         self._bodies: dict[bytes, tuple[Calling, int]] = {}
         self._held = 0
+        # By what is shared, the bodies of those chunks that used it.
+        self._users: dict[bytes, set[bytes]] = {}
 
     def answer(self, message: Message, fetch: Callable[[Ref], Buffer]) -> Iterator[Message]:
         """Replies to a RUN: one, or one per item if it asks for care. Never raises because of user code.
 
         `fetch` opens parts that lie in a segment.
         """
-        mode, stop, careful, body_parts, skip, budget, _ = RUN.unpack_from(message.meta)
+        mode, stop, careful, body_parts, skip, budget, shared = RUN.unpack_from(message.meta)
         try:
+            # Kept until what the chunk's items are made of holds it.
+            uses = self._shared(message, shared, body_parts) if shared else ()
             loaded = self._load(message, mode, body_parts, skip, fetch)
+            del uses
         except SegmentLost:
             yield _reply_to(message, Kind.NEED, INLINE)
             return
@@ -195,9 +201,27 @@ class Server:
         finally:
             _here.loading = False
 
+    def _shared(self, message: Message, count: int, body_parts: int) -> Any:
+        """What is shared and comes with a RUN, or came before."""
+        found = _rare("_sharing").arrived(message, count)
+        if found is None:
+            raise SegmentLost("a shared object is not here")
+        key = bytes(message.parts[0]) if message.digest == NO_DIGEST else message.digest  # type: ignore[arg-type]
+        for entry in found:
+            self._users.setdefault(entry.digest, set()).add(key)
+        return found
+
     def drop(self, digest: bytes) -> None:
-        """Forget a function."""
+        """Forget a function, or a shared object and what may hold it."""
         self._held -= self._bodies.pop(digest, (None, 0))[1]
+        if digest in self._users:
+            self.drop_shared(digest)
+
+    def drop_shared(self, digest: bytes) -> None:
+        """Forget a shared object, and the functions that may hold it."""
+        for body in self._users.pop(digest, ()):
+            self._held -= self._bodies.pop(body, (None, 0))[1]
+        _rare("_sharing").forget(digest)
 
     def _calling(self, digest: bytes, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> Calling | None:
         if digest == NO_DIGEST:
@@ -338,37 +362,6 @@ def _unpack_items(
 def _rare(module: str) -> Any:
     # Hardly ever needed, and slow to import.
     return __import__(f"anypool.{module}", fromlist=[module])
-
-
-_server = Server()
-
-
-def _forget() -> None:
-    global _server
-    _server = Server()
-
-
-os.register_at_fork(after_in_child=_forget)
-
-
-def serve(data: bytes) -> bytes:
-    """Answer one encoded RUN message with one encoded reply; what a foreign executor is given to run."""
-    (message,) = Decoder().feed(data)
-    (reply,) = _server.answer(message, _inline_only)
-    return b"".join(encode(reply))
-
-
-def prepare(data: bytes) -> Callable[[], bytes]:
-    """The same in two steps, for a careful chunk: load, which may take its time or be the end; then call."""
-    (message,) = Decoder().feed(data)
-    replies = _server.answer(message, _inline_only)
-    # That it is about to begin, or all there is to say.
-    first = next(replies)
-    return lambda: b"".join([piece for reply in list(replies) or [first] for piece in encode(reply)])
-
-
-def _inline_only(ref: Ref) -> Buffer:
-    raise ValueError(f"{ref} does not reach a foreign executor; parts must be inline")
 
 
 def serve_here(

@@ -17,6 +17,7 @@ _THEMES = (
     "errors",
     "limits",
     "profiles",
+    "sharing",
     "life",
     "nesting",
     "faults",
@@ -39,6 +40,7 @@ from anypool.testing._profiles import Profiles  # noqa: E402
 from anypool.testing._recipes import Recipes  # noqa: E402
 from anypool.testing._reductions import Reductions  # noqa: E402
 from anypool.testing._results import Results  # noqa: E402
+from anypool.testing._sharing import Sharing  # noqa: E402
 
 __all__: list[str] = []
 
@@ -48,7 +50,7 @@ _OPEN = {"launcher", "deviations", "limit"}
 
 # pytest runs the tests of the last base first; those that may break an executor come last.
 class LauncherTests(
-    Claims, Faults, Life, Nesting, Profiles, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes
+    Claims, Faults, Life, Nesting, Sharing, Profiles, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes
 ):
     """Runs the contract of a launcher: subclass it, and define a fixture `launcher` that returns what `get_pool` takes.
 

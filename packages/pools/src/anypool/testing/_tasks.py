@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
+from pickle import PickleBuffer
 from typing import Any
+from weakref import WeakSet
 
 __all__: list[str] = []
 
@@ -231,3 +234,57 @@ def add_up_over(pool: Any) -> Any:
     for number in (2, 3):
         total = pool.submit(int.__add__, total, pool.submit(abs, -number))
     return total.result()
+
+
+class Block:
+    """Bytes that travel beside a pickle, as those of an array; a file has a line for each process that rebuilds it."""
+
+    def __init__(self, data: Any, path: str) -> None:
+        self.data, self._path = memoryview(data), path
+        _blocks.add(self)
+
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
+        return _rebuilt, (PickleBuffer(self.data), self._path)
+
+
+_blocks: WeakSet[Block] = WeakSet()
+
+
+def _rebuilt(data: Any, path: str) -> Block:
+    mark(path, f"{socket.gethostname()} {os.getpid()}")
+    return Block(data, path)
+
+
+def blocks(_: Any = None) -> int:
+    """How many of these there are in this process."""
+    gc.collect()
+    return len(_blocks)
+
+
+def byte_of(at: int, block: Block) -> int:
+    """One of its bytes."""
+    return int(block.data[at])
+
+
+def byte_beyond(at: int, block: Block, door: Door) -> int:
+    """The same, once the door is open."""
+    door.wait()
+    return byte_of(at, block)
+
+
+def overwritten(block: Block) -> bool:
+    """Whether it can be written to."""
+    try:
+        block.data[0] = 9
+    except TypeError:
+        return False
+    return True
+
+
+def bytes_by_pool(held: list[Any]) -> tuple[list[int], list[int]]:
+    """What tasks of a pool of its own get, from a handle and from the object itself."""
+    from anypool import get_pool
+
+    (shared,) = held
+    with get_pool("thread:1") as pool:
+        return pool.map(byte_of, [1, 2], [shared] * 2), pool.map(byte_of, [1, 2], [shared.value] * 2)
