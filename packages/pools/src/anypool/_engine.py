@@ -170,7 +170,7 @@ class Engine(Renewing):
         self.crew.release(stream.job.body)
 
     @guarded
-    def forget(self, body: Body) -> None:
+    def forget(self, body: Any) -> None:
         """Nobody needs this any more: workers that have it may let go of it."""
         if not self.forked:
             with self.section:

@@ -80,13 +80,13 @@ def _frames(obj: object, names: tuple[str, ...] = (), most: int | None = None) -
     return frames if len(frames.buffers) <= MOST_BUFFERS else dumps(obj, names=names, oob=IN_BAND, most=most)
 
 
-def _parcel(
-    obj: object, place: Place, names: tuple[str, ...] = (), most: int | None = None
-) -> tuple[Parcel, Frames]:
+def _parcel(obj: object, place: Place, names: tuple[str, ...] = (), most: int | None = None) -> tuple[Parcel, Frames]:
     if _share.tools is None:
         frames = _frames(obj, names, most)
         return place(frames), frames
-    with _share.tools.noted() as uses:
+    from anypool._shared import noted  # There by now.
+
+    with noted() as uses:
         frames = _frames(obj, names, most)
         parcel = place(frames)
     if uses:

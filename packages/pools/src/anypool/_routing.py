@@ -218,8 +218,7 @@ class Router:
     def _drop(self, message: Message) -> None:
         body = self._forget(message.digest)
         if body is None and _share.tools is not None:
-            _share.tools.forget(message.digest)
-            body = _share.tools.body_of(message.digest)
+            body = _share.tools.forgotten(message.digest)
         if body is not None:
             self.crew.release(body)
 
@@ -318,9 +317,9 @@ def _shared(message: Message) -> tuple[Any, ...] | None:
     count = RUN.unpack_from(message.meta)[-1]
     if not count:
         return ()
-    from anypool._sharing import arrived  # What no pool has that shares nothing.
+    from anypool._sharing import passed_on  # What no pool has that shares nothing.
 
-    found = arrived(message, count, open_here=False)
+    found = passed_on(message, count)
     return None if found is None else tuple(found)
 
 

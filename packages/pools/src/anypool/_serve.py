@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
@@ -152,10 +151,9 @@ class Server:
         """
         mode, stop, careful, body_parts, skip, budget, shared = RUN.unpack_from(message.meta)
         try:
-            # Kept until what the chunk's items are made of holds it.
-            uses = self._shared(message, shared, body_parts) if shared else ()
+            # Kept as long as the chunk runs.
+            _uses = self._shared(message, shared) if shared else ()
             loaded = self._load(message, mode, body_parts, skip, fetch)
-            del uses
         except SegmentLost:
             yield _reply_to(message, Kind.NEED, INLINE)
             return
@@ -201,12 +199,12 @@ class Server:
         finally:
             _here.loading = False
 
-    def _shared(self, message: Message, count: int, body_parts: int) -> Any:
+    def _shared(self, message: Message, count: int) -> Any:
         """What is shared and comes with a RUN, or came before."""
-        found = _rare("_sharing").arrived(message, count)
+        found = _rare("_shared").arrived(message, count)
         if found is None:
             raise SegmentLost("a shared object is not here")
-        key = bytes(message.parts[0]) if message.digest == NO_DIGEST else message.digest  # type: ignore[arg-type]
+        key = bytes(message.parts[0]) if message.digest == NO_DIGEST else message.digest
         for entry in found:
             self._users.setdefault(entry.digest, set()).add(key)
         return found
@@ -217,11 +215,16 @@ class Server:
         if digest in self._users:
             self.drop_shared(digest)
 
+    @property
+    def shares(self) -> bool:
+        """Whether it has come to know anything shared."""
+        return bool(self._users)
+
     def drop_shared(self, digest: bytes) -> None:
         """Forget a shared object, and the functions that may hold it."""
         for body in self._users.pop(digest, ()):
             self._held -= self._bodies.pop(body, (None, 0))[1]
-        _rare("_sharing").forget(digest)
+        _rare("_shared").forget(digest)
 
     def _calling(self, digest: bytes, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> Calling | None:
         if digest == NO_DIGEST:

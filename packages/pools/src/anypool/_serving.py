@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from anypool import _share
 from anypool._serve import Server
 from anypool._wire import Buffer, Decoder, Message, Ref, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from anypool._sharing import Watch
+    from anypool._shared import Watch
 
 __all__: list[str] = []
 
@@ -31,7 +30,7 @@ os.register_at_fork(after_in_child=_forget)
 def serve(data: bytes) -> bytes:
     """Answer a message."""
     (reply,) = _answers(data)
-    if _share.tools is not None:
+    if _server.shares:
         _look_after()
     return b"".join(encode(reply))
 
@@ -41,7 +40,7 @@ def prepare(data: bytes) -> Callable[[], bytes]:
     replies = _answers(data)
     # That it is about to begin, or all there is to say.
     first = next(replies)
-    if _share.tools is not None:
+    if _server.shares:
         _look_after()
     return lambda: b"".join([piece for reply in list(replies) or [first] for piece in encode(reply)])
 
@@ -56,7 +55,9 @@ def _answers(data: bytes) -> Iterator[Message]:
 def _look_after() -> None:
     global _watch
     if _watch is None:
-        _watch = _share.tools.Watch(_server.drop_shared)
+        from anypool._shared import Watch
+
+        _watch = Watch(_server.drop_shared)
     _watch.begin()
 
 

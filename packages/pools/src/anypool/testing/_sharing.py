@@ -53,7 +53,7 @@ class Sharing(Kit):
         assert pool.submit(byte_of, pool.submit(abs, -8), shared).result(self.limit) == 8
 
     def test_within_something_else_it_stays_a_handle(self, pool: Pool, block: Block) -> None:
-        shared = pool.share(block)
+        shared: Any = pool.share(block)
 
         def read(held: Any) -> tuple[bool, int, bool]:
             return type(held[0]) is Shared, held[0].value.data[5], held[0].value is shared.value
@@ -66,7 +66,7 @@ class Sharing(Kit):
         self, recipe: Launcher, opened: Callable[..., Pool], block: Block, path: Callable[[str], str]
     ) -> None:
         pool = opened()
-        shared = pool.share(block)
+        shared: Any = pool.share(block)
         for _ in range(3):
             pool.map(byte_of, range(8 * len(pool)), kwargs={"block": shared}, chunksize=1)
             pool.pipe(byte_of, 1, shared)
@@ -76,7 +76,7 @@ class Sharing(Kit):
         assert set(crossed.values()) <= {1}
 
     def test_its_buffers_are_read_only_where_the_handle_says_so(self, pool: Pool, block: Block) -> None:
-        shared = pool.share(block)
+        shared: Any = pool.share(block)
         assert pool.map(overwritten, [shared] * 3) == [not shared.readonly] * 3
         assert overwritten(shared.value) is not shared.readonly
         assert ("not read-only" in repr(shared)) is not shared.readonly
@@ -111,7 +111,7 @@ class Sharing(Kit):
     ) -> None:
         pool, before = opened(), blocks()
         for use in ({"b": [1]}, {"b": [1, 2]}):
-            shared = pool.share(Block(bytearray(_SIZE), path("rebuilt")))
+            shared: Any = pool.share(Block(bytearray(_SIZE), path("rebuilt")))
             assert not any(pool.map(byte_of, range(4 * len(pool)), kwargs={"block": shared}, chunksize=1))
             assert not any(pool.map(byte_of, range(8), [shared] * 8))
             assert pool.pipe(lambda held, _: held[0].value.data[0], [shared], use) == 0
@@ -125,17 +125,18 @@ class Sharing(Kit):
 
     def test_leaving_its_block_or_the_end_of_its_pool_releases_it(self, opened: Callable[..., Pool]) -> None:
         with opened() as pool:
-            with pool.share([1, 2]) as shared:
+            shared: Any = pool.share([1, 2])
+            with shared:
                 assert pool.pipe(len, shared) == 2
             assert shared.released
-            other = pool.share([1, 2, 3])
+            other: Any = pool.share([1, 2, 3])
             assert (pool.pipe(len, other), other.released) == (3, False)
         assert other.released
         assert "released" in repr(other)
 
     def test_a_shared_object_outlives_the_workers_of_its_pool(self, opened: Callable[..., Pool], block: Block) -> None:
         pool = opened()
-        shared = pool.share(block)
+        shared: Any = pool.share(block)
         for change in (pool.clear, pool.restart, lambda: pool.resize(2), lambda: pool.resize(1)):
             with on_few_cpus():
                 change()
@@ -146,12 +147,12 @@ class Sharing(Kit):
         self, opened: Callable[..., Pool], path: Callable[[str], str]
     ) -> None:
         pool, fate = opened(), Fate(path("fate"))
-        shared = pool.share(fate)
+        shared: Any = pool.share(fate)
         assert pool.map(die_once_at, range(30), [shared] * 30, [7] * 30) == [*range(30)]
         assert pool.map(die_once_at, range(30), kwargs={"fate": shared, "at": 7}) == [*range(30)]
 
     def test_a_handle_works_in_other_pools_and_in_those_of_tasks(self, pool: Pool, block: Block) -> None:
-        shared = pool.share(block)
+        shared: Any = pool.share(block)
         with open_pool("thread:1") as other:
             assert other.map(byte_of, [1, 2], [shared] * 2) == [1, 2]
             own: Any = other.share(block)
