@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -167,6 +169,28 @@ def test_what_can_not_go_by_segments_crosses_once_to_each_worker(opened, name, m
         pool.map(lambda at, data: data[at], range(80), [shared] * 80, chunksize=1)
     assert 1 <= sum(len(each) > 0 for each in sent) <= 2
     assert len(sent) >= 80
+
+
+def test_who_does_not_share_imports_nothing_for_it(opened):
+    def there(_: int) -> list[str]:
+        return [name for name in sys.modules if name.startswith("anypool._shar")]
+
+    code = """if True:
+        import sys
+        from anypool import get_pool
+        for name in ("process:1", "thread:1", "serial"):
+            with get_pool(name) as pool:
+                pool.map(abs, [1], kwargs={}), pool.pipe(abs, -1)
+        print([name for name in sys.modules if name in ("anypool._sharing", "anypool._shared")])
+        """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert done.stdout == "[]\n"
+    pool = opened("process:1")
+    assert pool.map(there, [1]) == [[]]
+    with pool.share([1]) as shared:
+        assert pool.pipe(len, shared) == 1
+        # What has the handle takes longer to import.
+        assert pool.map(there, [1]) == [["anypool._share", "anypool._shared"]]
 
 
 def test_workers_that_take_the_place_of_others_have_it_again(opened):
