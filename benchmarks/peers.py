@@ -10,6 +10,8 @@ import importlib
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 OURS = "anypool"
@@ -26,6 +28,14 @@ class Peer(ABC):
 
     @abstractmethod
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]: ...
+
+    def shared(self, data: Any) -> AbstractContextManager[Any]:
+        """What stands for it in `map_on`, for as long as the block runs: itself, where the library has nothing."""
+        return nullcontext(data)
+
+    def map_on(self, f: Callable[..., Any], data: Any, items: Iterable[Any]) -> list[Any]:
+        """`f(data, item)` for each."""
+        return self.map(partial(f, data), items)
 
     @abstractmethod
     def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
@@ -53,6 +63,12 @@ class Anypool(Peer):
 
     def map(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> list[Any]:
         return self.pool.map(f, items, chunksize=chunk)
+
+    def shared(self, data: Any) -> AbstractContextManager[Any]:
+        return self.pool.share(data)
+
+    def map_on(self, f: Callable[..., Any], data: Any, items: Iterable[Any]) -> list[Any]:
+        return self.pool.map(f, itertools.repeat(data), items)
 
     def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         return self.pool.uimap(f, items, chunksize=chunk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.workloads.base import Workload
-from benchmarks.workloads.buffers import ArraysIn, ArraysOut, Captured, CapturedCopies, Closure
+from benchmarks.workloads.buffers import ArraysIn, ArraysOut, Captured, CapturedCopies, Closure, Shared
 from benchmarks.workloads.calls import RoundTrip, Submits
 from benchmarks.workloads.fresh import ImportTime, Startup, StreamMemory
 from benchmarks.workloads.maps import Nested, TinyMap, TinyStream
@@ -27,6 +27,7 @@ _ALL: list[Workload] = [
     ArraysOut("arrays-out-kept", keep=True),
     ArraysOut("arrays-out-dropped", keep=False),
     Captured(),
+    Shared(),
     CapturedCopies(),
     Closure(),
     Startup(),

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.meter import Sample, memory_in_use, timed
 from benchmarks.peers import OURS, Peer
-from benchmarks.tasks import CountedTable, block, look_up, slice_sum, touch
+from benchmarks.tasks import CountedTable, block, look_up, slice_sum, strided_sum, touch
 from benchmarks.workloads.base import BEST, Limit, Pools, Target, Workload
 
 _ARRAYS = 50
@@ -93,6 +93,29 @@ class Captured(Workload):
         if sum(sums) != self.made * (self.items // self.tasks) * tasks:
             raise AssertionError(f"{name} computed {sum(sums)}")
         sample.value *= self.tasks / tasks
+        return sample
+
+
+class Shared(Captured):
+    """What a library has to send something once for several maps; where it has nothing, the array goes with each."""
+
+    name = "shared-400mb"
+    title = "5 maps of 40 tasks that read one array of 400 MB"
+    targets = (Target("joblib", 1.3),)
+    tasks = 40
+    maps = 5
+
+    def measure(self, name: str, pools: Pools, part: float) -> Sample:
+        import numpy as np
+
+        maps = max(int(self.maps * part), 1)
+        self.made += 1
+        pool, array = pools[name], np.full(self.items, float(self.made))
+        with timed() as sample, pool.shared(array) as held:
+            sums = [sum(pool.map_on(strided_sum, held, range(self.tasks))) for _ in range(maps)]
+        if sums != [self.made * self.items] * maps:
+            raise AssertionError(f"{name} computed {sums}")
+        sample.value *= self.maps / maps
         return sample
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anypool import _serve
-from anypool._serve import run
+from anypool._each import run
 
 INFINITE = float("inf")
 

@@ -25,6 +25,7 @@ from anypool import (
     RemoteError,
     Result,
     SerialPool,
+    Shared,
     Smap,
     TaskTimeout,
     ThreadPool,
@@ -194,6 +195,16 @@ def seeds(pool: Pool) -> None:
     assert_type(pool.plan, Plan)
     assert_type(Plan.parse("process:2 > thread"), Plan)
     assert_type(pool.plan.tree(), str)
+
+
+def shares(pool: Pool) -> None:
+    with pool.share(xs) as shared:
+        assert_type(shared, Shared[list[int]])
+    assert_type(shared.value, list[int])
+    assert_type(pool.pipe(len, shared), int)
+    assert_type(pool.submit(len, shared), Result[int])
+    assert_type(pool.apipe(label, 1, pool.share("a")), Result[str])
+    assert_type(pool.map(double, xs, kwargs={"data": shared}), list[int])
 
 
 def profiles(pool: Pool) -> None:

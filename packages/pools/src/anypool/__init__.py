@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from anypool._result import Result
     from anypool._seeding import rng
     from anypool._select import get_pool
+    from anypool._sharing import Shared
     from anypool._sources import plan
     from anypool._task import Task, current_task
     from anypool.launchers.multiprocess import Multiprocess
@@ -65,6 +66,7 @@ _PLACES = {
     "_result": ["Result"],
     "_seeding": ["rng"],
     "_select": ["get_pool"],
+    "_sharing": ["Shared"],
     "_sources": ["plan"],
     "_task": ["Task", "current_task"],
     "launchers.multiprocess": ["Multiprocess"],
@@ -104,6 +106,7 @@ __all__ = [
     "Result",
     "Serial",
     "SerialPool",
+    "Shared",
     "Smap",
     "Task",
     "TaskTimeout",

@@ -11,7 +11,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import partial
 from typing import Any
 
-from anypool._abroad import prepare, serve
+from anypool import _share
 from anypool._aside import Aside
 from anypool._chunk import Body
 from anypool._crew import Event, Failed, Gained, Lost, Needed, OfOneKind, Replied
@@ -20,9 +20,10 @@ from anypool._foreign import Trip, Unmade, begins, encoded, final, no_segments, 
 from anypool._outcomes import Unopened, unpack_reply
 from anypool._packs import Packs
 from anypool._relayed import Relayed
+from anypool._serving import prepare, serve
 from anypool._shield import give_back
 from anypool._slot import Cause, Flight
-from anypool._wire import NO_DIGEST, Decoder, Kind
+from anypool._wire import INLINE, NO_DIGEST, Decoder, Kind
 
 __all__: list[str] = []
 
@@ -108,10 +109,10 @@ class ExecutorCrew(Packs, OfOneKind):
     def _submit(self, slot: int, flight: Flight, with_body: bool) -> Future[Any] | None:
         if slot in self._falling or self._breaks >= _MOST_BREAKS:
             return None  # With the loss of its slot, which is about to be told, this chunk goes back.
-        executor = self._executor
+        executor, again = self._executor, with_body
         with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
         watch = getattr(executor, "submit_watched", None) if flight.chunk.careful else None
-        data = encoded(slot, self.identify(slot)[0], flight, with_body, careful=watch is not None)
+        data = encoded(slot, self.identify(slot)[0], flight, with_body, watch is not None, again)
         try:
             future: Future[Any] = watch(prepare, data) if watch is not None else executor.submit(serve, data)
         except (RuntimeError, OSError) as error:  # Broken while nobody looked, shut down by its owner, out of means.
@@ -150,6 +151,8 @@ class ExecutorCrew(Packs, OfOneKind):
                 self.relayed.put(trip.slot, messages.pop(0))
             self.relayed.show(self.identify)
             if messages[0].kind == Kind.NEED:
+                if messages[0].flags & INLINE and _share.tools is not None:
+                    _share.tools.far(trip.flight.chunk)
                 self._deliver([Needed(trip.slot, trip.seq)])
                 return
             outcomes = [Unopened(each) if self.unopened else unpack_reply(each, no_segments) for each in messages]

@@ -16,9 +16,9 @@ class Aside:
     It is there from the start: Python 3.12 starts none once the interpreter is ending.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "anypool-aside") -> None:
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=_run_all, args=(self._calls,), name="anypool-aside", daemon=True)
+        self._thread = threading.Thread(target=_run_all, args=(self._calls,), name=name, daemon=True)
         self._thread.start()
 
     def call(self, action: Callable[[], object]) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from anypool._engine import Engine
 from anypool._helper import helper
 from anypool._result import Result, call_back
 from anypool._work import call
+
+if TYPE_CHECKING:
+    from anypool._sharing import Shared
+
+    Given = Result[Any] | Shared[Any]
 
 __all__: list[str] = []
 
@@ -19,7 +24,8 @@ R = TypeVar("R")
 class SingleCalls:
     """All calls, for who has an engine.
 
-    What a checker can't see: that a `Result` is given for its value, unless it is one of the first two arguments.
+    What a checker can't see: that a `Result` or a `Shared` is given for its value, unless it is one of the first two
+    arguments.
     """
 
     def _engine(self, timeout: float | None = None) -> Engine:
@@ -28,9 +34,9 @@ class SingleCalls:
     @overload
     def pipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def pipe(self, f: Callable[..., R], given: Result[Any], /, *args: Any, **kwargs: Any) -> R: ...  # type: ignore[overload-cannot-match]
+    def pipe(self, f: Callable[..., R], given: Given, /, *args: Any, **kwargs: Any) -> R: ...  # type: ignore[overload-cannot-match]
     @overload
-    def pipe(self, f: Callable[..., R], _: Any, given: Result[Any], /, *args: Any, **kwargs: Any) -> R: ...  # type: ignore[overload-cannot-match]
+    def pipe(self, f: Callable[..., R], _: Any, given: Given, /, *args: Any, **kwargs: Any) -> R: ...  # type: ignore[overload-cannot-match]
     def pipe(self, f: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
         """`f(*args, **kwargs)` on a worker; returns its value or raises its exception. A `Result` is its value."""
         engine = self._engine()
@@ -40,9 +46,9 @@ class SingleCalls:
     @overload
     def apipe(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Result[R]: ...
     @overload
-    def apipe(self, f: Callable[..., R], given: Result[Any], /, *args: Any, **kwargs: Any) -> Result[R]: ...  # type: ignore[overload-cannot-match]
+    def apipe(self, f: Callable[..., R], given: Given, /, *args: Any, **kwargs: Any) -> Result[R]: ...  # type: ignore[overload-cannot-match]
     @overload
-    def apipe(self, f: Callable[..., R], _: Any, given: Result[Any], /, *args: Any, **kwargs: Any) -> Result[R]: ...  # type: ignore[overload-cannot-match]
+    def apipe(self, f: Callable[..., R], _: Any, given: Given, /, *args: Any, **kwargs: Any) -> Result[R]: ...  # type: ignore[overload-cannot-match]
     def apipe(self, f: Callable[..., R], /, *args: Any, **kwargs: Any) -> Result[R]:
         """`pipe` as a `Result`. What can't be serialised is the result's exception; f that is no function is raised.
 

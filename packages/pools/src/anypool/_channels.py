@@ -13,7 +13,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from anypool import _linux
+from anypool import _linux, _share
 from anypool._channel import Channel
 from anypool._chunk import Body, Calling, Mode
 from anypool._context import Scope
@@ -158,13 +158,15 @@ class ProcessCrew(Hearing, OfOneKind):
         self._return_segments()
 
     def _run_message(self, channel: Channel, slot: int, flight: Flight, with_body: bool) -> Message:
-        body = flight.chunk.job.body
+        body, again = flight.chunk.job.body, with_body
         self._introduce(channel)
         with_body = with_body or body.digest == NO_DIGEST or body.digest not in channel.known
         channel.known.add(body.digest)
         message = run_message(slot, flight, with_body, flight.chunk.careful)
         if not channel.segments:
             message.parts = self._buffers.fetched(message.parts)
+        if _share.tools is not None:
+            _share.tools.attach(message, flight.chunk, channel.known, channel.segments, again)
         return message
 
     def _return_segments(self) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from anypool import _share
 from anypool._buffers import Buffers
-from anypool._chunk import Calling, Chunk, Outcomes
+from anypool._chunk import Body, Calling, Chunk, Outcomes
 from anypool._context import Scope
 from anypool._local import ThreadCrew
 from anypool._outcomes import unpack_reply
@@ -42,8 +43,14 @@ class CopyingThreadCrew(Packs, ThreadCrew):
     def run_chunk(self, chunk: Chunk) -> Outcomes:
         """Unpack a chunk and run it in the calling thread."""
         message = run_message(0, Flight(chunk, 0, monotonic()), with_body=True, careful=False)
+        if _share.tools is not None:
+            _share.tools.attach(message, chunk)
         (reply,) = self._server.answer(message, _read)
         return unpack_reply(reply, _inline)
+
+    def release(self, body: Body) -> None:
+        """Forget a shared object that no task needs; functions are kept while there is room."""
+        self._server.drop_shared(body.digest)
 
 
 class _Server(Server):

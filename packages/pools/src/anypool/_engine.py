@@ -170,6 +170,14 @@ class Engine(Renewing):
         self.crew.release(stream.job.body)
 
     @guarded
+    def forget(self, body: Any) -> None:
+        """Nobody needs this any more: workers that have it may let go of it."""
+        if not self.forked:
+            with self.section:
+                if not self.closed:
+                    self.crew.release(body)
+
+    @guarded
     def stop_call(self, result: Result[Any]) -> bool:
         """Kill the worker that runs a call, or those that run a map; what else they had runs again."""
         for stream in [stream for stream, whole in list(self._gathering.items()) if whole is result]:

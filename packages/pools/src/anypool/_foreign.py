@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any, NamedTuple
 
-from anypool._abroad import addressed
+from anypool import _share
 from anypool._buffers import Buffers
 from anypool._crew import Begun, Event
 from anypool._packing import run_message
+from anypool._serving import addressed
 from anypool._slot import Flight
 from anypool._wire import Buffer, Ref, encode
 
@@ -36,11 +37,16 @@ class Unmade(Executor):
         raise BrokenExecutor(f"no executor could be made: {words(self._why)}") from self._why
 
 
-def encoded(slot: int, name: str, flight: Flight, with_body: bool, careful: bool) -> bytes:
-    """A chunk as one message; what was placed in segments, for other groups of a mix, is read from there."""
-    message = addressed(run_message(slot, flight, with_body, careful), name)
+def encoded(slot: int, name: str, flight: Flight, with_body: bool, careful: bool, again: bool) -> bytes:
+    """A chunk as one message to a worker of that name; what was placed in segments is read from there.
+
+    `again`: it was sent before, and a worker had not all that it needed.
+    """
+    message = run_message(slot, flight, with_body, careful)
     message.parts = [Buffers.read(part) if type(part) is Ref else part for part in message.parts]
-    return b"".join(encode(message))
+    if _share.tools is not None:
+        _share.tools.attach(message, flight.chunk, again=again)
+    return b"".join(encode(addressed(message, name)))
 
 
 def no_segments(ref: Ref) -> Buffer:

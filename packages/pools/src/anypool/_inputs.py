@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
+from anypool import _share
 from anypool._calls import Call
 from anypool._chunk import failed
 from anypool._errors import InputFailed, RemoteTraceback
@@ -117,6 +118,8 @@ class Held:
                 return result
             args = tuple(_value(self._f, at, arg) for at, arg in enumerate(args))
             kwargs = {name: _value(self._f, name, arg) for name, arg in kwargs.items()}
+            if _share.tools is not None:
+                args, kwargs = _share.tools.opened_call(args, kwargs, _share.by_reference(engine.crew))
             packed = engine.crew.pack_call(self._f, args, kwargs)
         except Exception as error:  # noqa: BLE001 - an input's, or what can't be serialised
             let_through(error)

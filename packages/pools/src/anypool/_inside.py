@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
-from anypool import _relay
+from anypool import _relay, _share
 from anypool._chunk import Chunk, Outcomes
 from anypool._copying import CopyingThreadCrew
 from anypool._crew import Crew
@@ -69,6 +69,8 @@ class Threads(CopyingThreadCrew):
     def run_chunk(self, chunk: Chunk) -> Outcomes:
         """Unpack a chunk and run it in the calling thread."""
         message = run_message(0, Flight(chunk, 0, 0.0), with_body=True, careful=False)
+        if _share.tools is not None:
+            _share.tools.attach(message, chunk)
         said: list[Any] = []
         with running(None, 0, None, said):
             (reply,) = self._server.answer(message, self._fetch)

@@ -171,6 +171,11 @@ def map_private(fd: int, length: int, offset: int) -> mmap.mmap:
     return mmap.mmap(fd, length, mmap.MAP_PRIVATE | _MAP_NORESERVE, offset=offset)
 
 
+def map_readonly(fd: int, length: int, offset: int) -> mmap.mmap:
+    """A mapping that nobody can write to; private, for before Linux 6.7 a sealed segment can't be mapped otherwise."""
+    return mmap.mmap(fd, length, mmap.MAP_PRIVATE | _MAP_NORESERVE, mmap.PROT_READ, offset=offset)
+
+
 def umask() -> int | None:
     """This process' file mode mask; asking `os.umask` means changing it for a moment, under other threads' feet."""
     lines = _read("/proc/self/status").splitlines()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from sys import getsizeof
 from typing import Any
 
+from anypool import _share
 from anypool._chunk import Body, Calling, Mode
 from anypool._listening import listening
 from anypool._origin import origin
@@ -39,7 +40,10 @@ class Parcel:
     The slots are named in `returned` when nothing refers to the parcel any more, which may be in any thread.
     """
 
-    __slots__ = ("_returned", "parts", "size")
+    __slots__ = ("_returned", "parts", "size", "uses")
+
+    # What is shared and used in it, for as long as the parcel is needed; not there if there is nothing.
+    uses: tuple[Any, ...]
 
     def __init__(self, parts: Sequence[Buffer | Ref], size: int, returned: deque[int] | None = None) -> None:
         self.parts, self.size, self._returned = parts, size, returned
@@ -67,13 +71,32 @@ def _frames(obj: object, names: tuple[str, ...] = (), most: int | None = None) -
     return frames if len(frames.buffers) <= MOST_BUFFERS else dumps(obj, names=names, oob=IN_BAND, most=most)
 
 
+def _parcel(obj: object, place: Place, names: tuple[str, ...] = (), most: int | None = None) -> tuple[Parcel, Frames]:
+    if _share.tools is None:
+        frames = _frames(obj, names, most)
+        return place(frames), frames
+    from anypool._shared import noted  # There by now.
+
+    with noted() as uses:
+        frames = _frames(obj, names, most)
+        parcel = place(frames)
+    if uses:
+        parcel.uses = tuple(uses)
+    return parcel, frames
+
+
+def new_digest() -> bytes:
+    """A name that no other process gives."""
+    return origin() + next(_numbers).to_bytes(16, "little")
+
+
 def pack(payload: Any, most: int, place: Place = inline) -> tuple[Parcel | None, int]:
     """Items, serialised, and their bytes; what they refer to may change afterwards. Raises `Unserializable`.
 
     Of what takes more than `most` bytes not many more are written: the parcel is None, the size a lower bound.
     """
     try:
-        parcel = place(_frames(payload, most=most))
+        parcel, _ = _parcel(payload, place, most=most)
     except TooLarge:
         return None, most + 1
     return parcel, parcel.size
@@ -93,7 +116,7 @@ def pack_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], place: Place =
         if not kwargs and size < _SMALL_BODY:
             return Mode.STAR, args, size
     refuse(args, kwargs)
-    parcel = place(_frames((args, kwargs), ("args", "kwargs")))
+    parcel, _ = _parcel((args, kwargs), place, ("args", "kwargs"))
     return Mode.CALL, parcel, parcel.size
 
 
@@ -119,14 +142,11 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
             "a module maps over processes while a worker is importing it, to find what it is to run; "
             'do so in a function, or under `if __name__ == "__main__":`'
         )
-    frames = _frames(
-        tuple(calling), ("f", "kwargs", "retry_on", "seeding", "scope", "map_reduce", "profiled", "logging")
-    )
-    parcel = place(frames)
+    names = ("f", "kwargs", "retry_on", "seeding", "scope", "map_reduce", "profiled", "logging")
+    parcel, frames = _parcel(tuple(calling), place, names)
     digest = NO_DIGEST
     if parcel.size > DROPPED_BODY:
-        # Workers may be inherited by a fork, and foreign ones be shared: numbers alone would name others' bodies too.
-        digest = origin() + next(_numbers).to_bytes(16, "little")
+        digest = new_digest()
     elif parcel.size > _SMALL_BODY:
         from hashlib import sha256  # Not at the top: it takes a twentieth of the start of a pool.
 
@@ -157,5 +177,5 @@ def run_message(slot: int, flight: Flight, with_body: bool, careful: bool) -> Me
     else:
         for parcel in chunk.payload[skip : skip + chunk.count]:
             parts += parcel.parts
-    meta = RUN.pack(job.mode, job.stop, careful, body_parts, skip, job.budget, chunk.first)
+    meta = RUN.pack(job.mode, job.stop, careful, body_parts, skip, job.budget, chunk.first, 0)
     return Message(Kind.RUN, 0, slot, flight.seq, job.number, 0, chunk.count, 0, body.digest, meta, parts)

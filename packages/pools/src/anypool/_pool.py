@@ -129,9 +129,8 @@ class Pool(Maps, Reduces, SingleCalls):
             return
         engine, self._made, self._caller, self._state = self._made, None, None, "closed"
         self._past = totals["tasks"], totals["busy"]
-        within = pools.get(self._id + _WITHIN)
         try:
-            if isinstance(within, Pool):
+            if isinstance(within := pools.get(self._id + _WITHIN), Pool):
                 within.terminate()
             if engine is not None and not engine.forked:
                 engine.close()
@@ -149,9 +148,10 @@ class Pool(Maps, Reduces, SingleCalls):
 
     def clear(self) -> None:
         """`restart`, but for the workers: they start with the next map."""
+        shared, self._shared = self._shared, None
         self.close()
         self.join()
-        self._past, self._size = (0, 0.0), None
+        self._past, self._size, self._shared = (0, 0.0), None, shared
         self._gone.clear()
         self._state = "open"
 

@@ -10,6 +10,7 @@ from anypool._chunk import Mode
 from anypool._mapping import Many
 from anypool._options import Options, ReduceNeededKwargs, ReduceOptions
 from anypool._profile import Profiled
+from anypool._share import Shares
 from anypool._work import open_stream, run_through
 
 __all__: list[str] = []
@@ -23,7 +24,7 @@ Operator = Callable[[Any, Any], Any]
 _NOTHING: Any = object()
 
 
-class Reduces(Profiled):
+class Reduces(Profiled, Shares):
     """`map_reduce`, for who has an engine; the overloads are as for the maps.
 
     f alone says what the result is. To a checker `operator.add` takes and returns anything, and an `initial` that is

@@ -106,6 +106,7 @@ def observed(pool: Any, make: Callable[[], Engine]) -> Engine:
 
 def left(pool: Any) -> None:
     """A pool has ended: its observers, if there are any, have been told of all of it when this returns."""
+    pool._release_shared()
     if (observing := sys.modules.get("anypool._observing")) is not None:
         observing.leave(pool)
 

@@ -7,8 +7,9 @@ A state machine without I/O or clock. It is fed the owner's messages and the eve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+from anypool import _share
 from anypool._chunk import Body, Calling, Chunk, Job, Lane, Mode
 from anypool._crew import Begun, Crew, Event, Failed, Gained, Lost, Narrowed, Needed, Ready, Recalled, Replied
 from anypool._failure import describe
@@ -18,7 +19,7 @@ from anypool._routes import AWAY_TEXT
 from anypool._serve import REPLY, RUN, VALUES, Server
 from anypool._slot import Cause, Flight
 from anypool._strike import let_through
-from anypool._wire import CLAIM, NO_DIGEST, PARTIAL, Buffer, Kind, Message, Ref, control, dropped
+from anypool._wire import CLAIM, INLINE, NO_DIGEST, PARTIAL, Buffer, Kind, Message, Ref, control, dropped
 from anypool_serialize import dumps
 
 __all__: list[str] = []
@@ -93,11 +94,12 @@ class Router:
             return
         if slot in self._lost:
             return
+        uses = _shared(message)
         body = self._body_of(message)
-        if body is None:
-            self._reply(Kind.NEED, slot, seq)
+        if body is None or uses is None:
+            self._reply(Kind.NEED, slot, seq, INLINE if uses is None else 0)
             return
-        flight = Flight(self._chunk_of(message, body), seq, 0.0)
+        flight = Flight(self._chunk_of(message, body, uses), seq, 0.0)
         flight.queued = bool(message.flags & CLAIM)
         self._flights[slot][seq] = flight
         self._send(slot, flight, with_body=False)
@@ -141,8 +143,8 @@ class Router:
     def _copied(self, part: Buffer | Ref) -> bytes:
         return bytes(self._read(part)) if isinstance(part, Ref) else bytes(part)
 
-    def _chunk_of(self, message: Message, body: Body) -> Chunk:
-        mode, stop, careful, body_parts, skip, budget, first = RUN.unpack_from(message.meta)
+    def _chunk_of(self, message: Message, body: Body, uses: tuple[Any, ...]) -> Chunk:
+        mode, stop, careful, body_parts, skip, budget, first, _ = RUN.unpack_from(message.meta)
         job = Job(message.map, cast("Mode", mode), body, stop=bool(stop), budget=budget, careful=bool(careful))
         parts = message.parts[body_parts:]
         if not self._takes_refs:
@@ -151,6 +153,9 @@ class Router:
         if mode == Mode.CALL:
             # Cut to the chunk already: a pickle for each call, or one with its buffers.
             skip, payload = 0, [Parcel(parts, 0)] if message.count == 1 else [Parcel([part], 0) for part in parts]
+        if uses:
+            user: Any = payload if isinstance(payload, Parcel) else payload[0]  # type: ignore[index]
+            user.uses = uses
         return Chunk(job, _no_lane, first, message.count, payload, skip=skip, careful=bool(careful))
 
     def _spawn(self, message: Message) -> None:
@@ -212,6 +217,8 @@ class Router:
 
     def _drop(self, message: Message) -> None:
         body = self._forget(message.digest)
+        if body is None and _share.tools is not None:
+            body = _share.tools.forgotten(message.digest)
         if body is not None:
             self.crew.release(body)
 
@@ -310,6 +317,17 @@ class Router:
 def refusal(error: BaseException) -> Message:
     """Says that no slot will take work any more, and why."""
     return Message(Kind.REFUSE, parts=[dumps(describe(error)).header])
+
+
+def _shared(message: Message) -> tuple[Any, ...] | None:
+    """What is shared and comes with a RUN, to be passed on; None if some of it is not here."""
+    count = RUN.unpack_from(message.meta)[-1]
+    if not count:
+        return ()
+    from anypool._sharing import passed_on  # What no pool has that shares nothing.
+
+    found = passed_on(message, count)
+    return None if found is None else tuple(found)
 
 
 def _body(parts: list[Buffer | Ref], digest: bytes) -> Body:

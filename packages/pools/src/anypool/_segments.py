@@ -204,8 +204,11 @@ class Sealed(_Closed):
         _sealed.add(self)
 
     @classmethod
-    def write(cls, buffers: Iterable[Buffer]) -> Sealed | None:
-        """Copy the buffers into a segment; None when the system has no room or no descriptor for it."""
+    def write(cls, buffers: Iterable[Buffer], step: int = _PAGE) -> Sealed | None:
+        """Copy the buffers into a segment, each to begin at a multiple of `step` bytes.
+
+        None when the system has no room or no descriptor for it.
+        """
         at = _first_offset()
         refs = []
         fd = -1
@@ -214,7 +217,7 @@ class Sealed(_Closed):
             for buffer in buffers:
                 size = _write_at(fd, buffer, at)
                 refs.append(Ref(os.getpid(), fd, at, size, sealed=True))
-                at = _round_up(at + size, _PAGE)
+                at = _round_up(at + size, step)
             os.ftruncate(fd, at)
             _linux.seal(fd)
             sealed, fd = cls(fd, refs), -1

@@ -6,13 +6,12 @@ import sys
 import threading
 from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
-from itertools import islice
 from struct import Struct
 from time import perf_counter
 
 from anypool._chunk import Calling, Direct, Mode
 from anypool._context import Scope, entered
-from anypool._each import call_each, drawn_from
+from anypool._each import call_each, drawn_from, run
 from anypool._failure import RAISED, STOPPED, as_an_items, describe
 from anypool._segments import SegmentLost
 from anypool._task import running
@@ -26,15 +25,12 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 # mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds, index of the
-# first item in its map's input
-RUN = Struct("<BBBxHIdQ")
+# first item in its map's input, number of last parts that are shared objects, whose digests follow
+RUN = Struct("<BBBxHIdQH")
 # seconds, number of errors, what the payload is: values, values and exceptions, or a few plain values; a profile?
 REPLY = Struct("<dIBxH")
 VALUES, MIXED, FEW_PLAIN = 0, 1, 2
 ERROR = Struct("<IB")
-# Items between two looks at the clock, for they bound what one slow stretch can hold back; and seconds that a step may
-# take to be made longer, for a look costs a tenth of that.
-_LONGEST_STEP, _SHORT_STEP = 64, 5e-6
 _MOST_BODIES = 256
 # Immutable, and pickled without running any code.
 PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
@@ -66,52 +62,6 @@ def loading() -> bool:
     return getattr(_here, "loading", False)
 
 
-def run(
-    calls: Iterator[Any],
-    count: int,
-    budget: float,
-    stop: bool,
-    passing: Callable[[BaseException], bool] | None = None,
-) -> tuple[list[Any], dict[int, BaseException]]:
-    """Make up to `count` calls; return values (None where one raised) and exceptions by position.
-
-    Ends early after `budget` seconds, or at the first exception if `stop`. Exceptions that are `passing` are raised.
-    """
-    values: list[Any] = []
-    errors: dict[int, BaseException] = {}
-    now = perf_counter()
-    deadline = now + budget
-    step, done = 1, 0
-    while done < count and now < deadline:
-        try:
-            # Of the shortest tasks, this loop's own work is a tenth.
-            while done < count and now < deadline:
-                step = min(step, count - done)
-                part = islice(calls, step)
-                done += step
-                values.extend(part)
-                if len(values) < done:
-                    raise RuntimeError(STOPPED)
-                before, now = now, perf_counter()
-                if step < _LONGEST_STEP and now - before < _SHORT_STEP:
-                    step *= 2
-        except BaseException as error:  # whatever user code raises is its outcome
-            if passing is not None and passing(error):
-                raise
-            if len(values) == done:
-                # A signal's handler struck between two items, and what it raised is the earlier one's: nothing else
-                # was under way, and the later ones are to keep their places.
-                if not values:
-                    raise
-                values.pop()
-            errors[len(values)] = error
-            values.append(None)
-            if stop:
-                break
-            done, now = len(values), perf_counter()
-    return values, errors
-
-
 class Server:
     """Answers RUN messages; keeps the functions it has seen, by the digest of their bytes.
 
@@ -126,14 +76,18 @@ class Server:
         self._logs = False
         self._bodies: dict[bytes, tuple[Calling, int]] = {}
         self._held = 0
+        # By what is shared, the bodies of those chunks that used it.
+        self._users: dict[bytes, set[bytes]] = {}
 
     def answer(self, message: Message, fetch: Callable[[Ref], Buffer]) -> Iterator[Message]:
         """Replies to a RUN: one, or one per item if it asks for care. Never raises because of user code.
 
         `fetch` opens parts that lie in a segment.
         """
-        mode, stop, careful, body_parts, skip, budget, first = RUN.unpack_from(message.meta)
+        mode, stop, careful, body_parts, skip, budget, first, shared = RUN.unpack_from(message.meta)
         try:
+            # Kept as long as the chunk runs.
+            _uses = self._shared(message, shared) if shared else ()
             loaded = self._load(message, mode, body_parts, skip, fetch)
         except SegmentLost:
             yield _reply_to(message, Kind.NEED, INLINE)
@@ -196,9 +150,32 @@ class Server:
         elif listening is not None:
             _rare("_relay_warnings").catch_up()
 
+    def _shared(self, message: Message, count: int) -> Any:
+        """What is shared and comes with a RUN, or came before."""
+        found = _rare("_shared").arrived(message, count)
+        if found is None:
+            raise SegmentLost("a shared object is not here")
+        key = bytes(message.parts[0]) if message.digest == NO_DIGEST else message.digest
+        for entry in found:
+            self._users.setdefault(entry.digest, set()).add(key)
+        return found
+
     def drop(self, digest: bytes) -> None:
-        """Forget a function."""
+        """Forget a function, or a shared object and what may hold it."""
         self._held -= self._bodies.pop(digest, (None, 0))[1]
+        if digest in self._users:
+            self.drop_shared(digest)
+
+    @property
+    def shares(self) -> bool:
+        """Whether it has come to know anything shared."""
+        return bool(self._users)
+
+    def drop_shared(self, digest: bytes) -> None:
+        """Forget a shared object, and the functions that may hold it."""
+        for body in self._users.pop(digest, ()):
+            self._held -= self._bodies.pop(body, (None, 0))[1]
+        _rare("_shared").forget(digest)
 
     def _calling(self, digest: bytes, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> Calling | None:
         if digest == NO_DIGEST:

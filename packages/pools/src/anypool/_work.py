@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from anypool import _share
 from anypool._calls import Call
 from anypool._chunk import BUDGET, Calling, Job, Mode, Packed, failed
 from anypool._engine import Engine
@@ -68,8 +69,10 @@ def _stream(
     length = _shortest(iterables)
     source = (Input if options.seed is None else Numbered)(mode, iterables, options.strict)
     combiner = None if options.op is None else _combiner(options.op)
-    profiled = bool(options.profile)
-    body = crew.body(Calling(f, options.kwargs, options.retry_on, _seeding(options), crew.scope, combiner, profiled))
+    profiled, kwargs = bool(options.profile), options.kwargs
+    if _share.tools is not None and kwargs:
+        kwargs = _share.tools.opened_kwargs(kwargs, _share.by_reference(crew))
+    body = crew.body(Calling(f, kwargs, options.retry_on, _seeding(options), crew.scope, combiner, profiled))
     careful = options.timeout is not None or options.lost_retries == 0
     fixed = options.chunksize
     if (crew.runs_here and options.lazy) or (careful and not crew.reports_items):
@@ -91,7 +94,7 @@ def _stream(
         job,
         source,
         sizer(fixed, length, engine.paces.of(body.key)),
-        crew.pack,
+        _share.packing(crew, mode),
         early=not options.lazy,
         ordered=ordered,
         halt=options.halt,
@@ -271,6 +274,8 @@ def call(
     if not callable(f):
         raise TypeError(f"the first argument is what to call, got {f!r}")
     try:
+        if _share.tools is not None:
+            args, kwargs = _share.tools.opened_call(args, kwargs, _share.by_reference(engine.crew))
         body, mode, payload, size = engine.crew.pack_call(f, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the standard's way: in the future
         let_through(error)

@@ -182,9 +182,9 @@ class _Server(Server):
 
         Encoded, if what was returned is plain as well: then nothing can go wrong any more.
         """
-        mode, _, careful, _, skip, _, _ = RUN.unpack_from(message.meta)
+        mode, _, careful, _, skip, _, _, shared = RUN.unpack_from(message.meta)
         # Only of single calls, whose job has no number, is it known that the arguments of this mode are plain.
-        if message.map or message.count != 1 or mode != Mode.STAR or careful or message.digest != NO_DIGEST:
+        if message.map or message.count != 1 or mode != Mode.STAR or careful or shared or message.digest != NO_DIGEST:
             return None
         body, calls = message.parts
         if isinstance(body, Ref) or isinstance(calls, Ref):

@@ -18,6 +18,7 @@ _THEMES = (
     "limits",
     "profiles",
     "output",
+    "sharing",
     "life",
     "nesting",
     "faults",
@@ -41,6 +42,7 @@ from anypool.testing._profiles import Profiles  # noqa: E402
 from anypool.testing._recipes import Recipes  # noqa: E402
 from anypool.testing._reductions import Reductions  # noqa: E402
 from anypool.testing._results import Results  # noqa: E402
+from anypool.testing._sharing import Sharing  # noqa: E402
 
 __all__: list[str] = []
 
@@ -50,7 +52,21 @@ _OPEN = {"launcher", "deviations", "limit"}
 
 # pytest runs the tests of the last base first; those that may break an executor come last.
 class LauncherTests(
-    Claims, Faults, Life, Nesting, Output, Profiles, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes
+    Claims,
+    Faults,
+    Life,
+    Nesting,
+    Sharing,
+    Output,
+    Profiles,
+    Limits,
+    Graphs,
+    Results,
+    Errors,
+    Reductions,
+    Order,
+    Maps,
+    Recipes,
 ):
     """Runs the contract of a launcher: subclass it, and define a fixture `launcher` that returns what `get_pool` takes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -12,7 +13,9 @@ import threading
 import time
 import warnings
 from importlib.util import find_spec
+from pickle import PickleBuffer
 from typing import Any
+from weakref import WeakSet
 
 from anypool import current_task
 
@@ -283,3 +286,57 @@ def say_and_die_at(item: int, fate: Fate, at: int) -> int:
         print("complained before the end", file=sys.stderr)  # noqa: T201 - tried
         fate.strike()
     return item
+
+
+class Block:
+    """Bytes that travel beside a pickle, as those of an array; a file has a line for each process that rebuilds it."""
+
+    def __init__(self, data: Any, path: str) -> None:
+        self.data, self._path = memoryview(data), path
+        _blocks.add(self)
+
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
+        return _rebuilt, (PickleBuffer(self.data), self._path)
+
+
+_blocks: WeakSet[Block] = WeakSet()
+
+
+def _rebuilt(data: Any, path: str) -> Block:
+    mark(path, f"{socket.gethostname()} {os.getpid()}")
+    return Block(data, path)
+
+
+def blocks(_: Any = None) -> int:
+    """How many of these there are in this process."""
+    gc.collect()
+    return len(_blocks)
+
+
+def byte_of(at: int, block: Block) -> int:
+    """One of its bytes."""
+    return int(block.data[at])
+
+
+def byte_beyond(at: int, block: Block, door: Door) -> int:
+    """The same, once the door is open."""
+    door.wait()
+    return byte_of(at, block)
+
+
+def overwritten(block: Block) -> bool:
+    """Whether it can be written to."""
+    try:
+        block.data[0] = 9
+    except TypeError:
+        return False
+    return True
+
+
+def bytes_by_pool(held: list[Any]) -> tuple[list[int], list[int]]:
+    """What tasks of a pool of its own get, from a handle and from the object itself."""
+    from anypool import get_pool
+
+    (shared,) = held
+    with get_pool("thread:1") as pool:
+        return pool.map(byte_of, [1, 2], [shared] * 2), pool.map(byte_of, [1, 2], [shared.value] * 2)

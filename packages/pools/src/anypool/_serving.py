@@ -1,4 +1,4 @@
-"""Serve in a process that is not ours: what a foreign executor is given to run, one encoded message each.
+"""What a foreign executor is given to run, in a process that is not ours: one encoded message in, the replies out.
 
 What its tasks say comes back in front of the reply.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from anypool import _relay
 from anypool._origin import origin
@@ -15,14 +14,19 @@ from anypool._serve import RUN, Server
 from anypool._task import here, running
 from anypool._wire import Buffer, Decoder, Message, Ref, encode
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from anypool._shared import Watch
+
 __all__: list[str] = []
 
-# Behind what a RUN says: from which process it comes, and what its worker is called there.
-_ORIGIN = slice(RUN.size, RUN.size + 16)
+_ORIGIN, _DIGEST = 16, 32
 
 
 def addressed(message: Message, name: str) -> Message:
-    """A RUN that says so."""
+    """A RUN that says from which process it comes, and what its worker is called there."""
     message.meta = bytes(message.meta) + origin() + name.encode()
     return message
 
@@ -36,34 +40,36 @@ class _Servers:
 
 
 _servers = _Servers(forked=False)
+# Looks after what was shared with this process, if anything was.
+_watch: Watch | None = None
 
 
 def _forget() -> None:
-    global _servers
-    _servers = _Servers(forked=True)
+    global _servers, _watch
+    _servers, _watch = _Servers(forked=True), None
 
 
 os.register_at_fork(after_in_child=_forget)
 
 
 def serve(data: bytes) -> bytes:
-    """Answer one encoded RUN message with an encoded reply."""
+    """Answer a message."""
     return prepare(data)()
 
 
 def prepare(data: bytes) -> Callable[[], bytes]:
     """The same in two steps, for a careful chunk: load, which may take its time or be the end; then call."""
+    if _watch is not None:
+        _watch.sweep()
     (message,) = Decoder().feed(data)
-    meta = bytes(message.meta)
-    guest = meta[_ORIGIN] != origin()
-    said: list[Any] | None = [] if guest else None
-    if guest:
-        _relay.begin(None)
-    here.name = meta[_ORIGIN.stop :].decode()
-    replies = (_servers.guests if guest else _servers.own).answer(message, _inline_only)
+    server = _server_for(message)
+    said: list[Any] | None = [] if server.hears else None
+    replies = server.answer(message, _inline_only)
     # That it is about to begin, or all there is to say.
     with running(None, 0, None, said):
         first = next(replies)
+    if server.shares:
+        _look_after()
 
     def call() -> bytes:
         with running(None, 0, None, said):
@@ -74,6 +80,33 @@ def prepare(data: bytes) -> Callable[[], bytes]:
         return b"".join([piece for each in found for piece in encode(each)])
 
     return call
+
+
+def _server_for(message: Message) -> Server:
+    """By where it comes from; has this thread go by the name that it says."""
+    meta = bytes(message.meta)
+    # Behind the digests of what is shared.
+    at = RUN.size + RUN.unpack_from(meta)[-1] * _DIGEST
+    here.name = meta[at + _ORIGIN :].decode()
+    if meta[at : at + _ORIGIN] == origin():
+        return _servers.own
+    _relay.begin(None)
+    return _servers.guests
+
+
+def _look_after() -> None:
+    global _watch
+    if _watch is None:
+        from anypool._shared import Watch
+
+        _watch = Watch(drop)
+    _watch.begin()
+
+
+def drop(digest: bytes) -> None:
+    """Who shared this lets go of it, in this process."""
+    _servers.guests.drop_shared(digest)
+    _servers.own.drop_shared(digest)
 
 
 def _inline_only(ref: Ref) -> Buffer:
