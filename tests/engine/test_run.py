@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anypool import _serve
+from anypool import _each
 from anypool._each import run
 
 INFINITE = float("inf")
@@ -44,7 +44,7 @@ def test_what_strikes_between_two_items_moves_none_to_another_place(
     count: int, wrong: set[int], strikes: set[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_serve, "perf_counter", struck_clock(strikes))
+        patch.setattr(_each, "perf_counter", struck_clock(strikes))
         try:
             values, errors = run(map(fails_for(wrong), range(count)), count, INFINITE, stop=False)
         except Struck:
@@ -65,6 +65,6 @@ def test_before_the_first_item_there_is_none_to_blame() -> None:
         raise Struck
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_serve, "islice", strike)
+        patch.setattr(_each, "islice", strike)
         with pytest.raises(Struck):
             run(map(abs, range(3)), 3, INFINITE, stop=False)

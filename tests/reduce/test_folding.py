@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anypool import _serve
+from anypool import _each, _serve
 from anypool._chunk import Calling, Direct, Mode
 from anypool._folding import Combiner
 
@@ -61,7 +61,7 @@ def test_an_item_at_which_the_operator_raises_may_not_be_retried(error: Exceptio
     assert (outcomes.values, outcomes.count, outcomes.errors) == (["01234"], 6, {5: False})
 
 
-@pytest.mark.parametrize("look", [2, 3, 4])
+@pytest.mark.parametrize("look", [1, 2, 3])
 def test_an_item_that_is_in_the_value_already_may_not_be_retried(look: int, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
 
@@ -73,6 +73,6 @@ def test_an_item_that_is_in_the_value_already_may_not_be_retried(look: int, monk
             raise OSError("a handler's")
         return perf_counter()
 
-    monkeypatch.setattr(_serve, "perf_counter", struck)
+    monkeypatch.setattr(_each, "perf_counter", struck)
     outcomes = folded(str, add)
     assert outcomes.errors == {outcomes.count - 1: False}
