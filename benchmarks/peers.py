@@ -10,7 +10,7 @@ import importlib
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, ClassVar
 
@@ -219,6 +219,12 @@ class Joblib(Peer):
 
     def stream(self, f: Callable[[Any], Any], items: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
         return iter(self._run("generator_unordered", f, items, chunk or "auto"))
+
+    @contextmanager
+    def shared(self, data: Any) -> Iterator[Any]:
+        # While it is open it keeps the files that it has written arrays to.
+        with self._parallel("list", "auto"):
+            yield data
 
     def call(self, f: Callable[[Any], Any], x: Any) -> Any:
         return self._run("list", f, [x], "auto")[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.meter import Sample, memory_in_use, timed
 from benchmarks.peers import OURS, Peer
-from benchmarks.tasks import CountedTable, block, look_up, slice_sum, strided_sum, touch
+from benchmarks.tasks import CountedTable, block, fortieth_sum, look_up, slice_sum, touch
 from benchmarks.workloads.base import BEST, Limit, Pools, Target, Workload
 
 _ARRAYS = 50
@@ -101,6 +101,7 @@ class Shared(Captured):
 
     name = "shared-400mb"
     title = "5 maps of 40 tasks that read one array of 400 MB"
+    peers = (OURS, "joblib")
     targets = (Target("joblib", 1.3),)
     tasks = 40
     maps = 5
@@ -112,8 +113,8 @@ class Shared(Captured):
         self.made += 1
         pool, array = pools[name], np.full(self.items, float(self.made))
         with timed() as sample, pool.shared(array) as held:
-            sums = [sum(pool.map_on(strided_sum, held, range(self.tasks))) for _ in range(maps)]
-        if sums != [self.made * self.items] * maps:
+            sums = [sum(pool.map_on(fortieth_sum, held, range(self.tasks))) for _ in range(maps)]
+        if sums != [self.made * (self.items // self.tasks) * self.tasks] * maps:
             raise AssertionError(f"{name} computed {sums}")
         sample.value *= self.maps / maps
         return sample
