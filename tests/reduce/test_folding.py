@@ -19,7 +19,7 @@ COUNT = 10
 
 def folded(f: Callable[[int], Any], op: Callable[[Any, Any], Any], budget: float = inf, count: int = COUNT) -> Direct:
     calling = Calling(f, retry_on=(OSError,), combiner=Combiner(op))
-    return _serve.serve_here(calling, Mode.MAP, [range(COUNT)], 0, count, budget, True)
+    return _serve.serve_here(calling, Mode.MAP, [range(COUNT)], 0, count, budget, True, 0)
 
 
 def text_below(limit: int) -> Callable[[int], str]:

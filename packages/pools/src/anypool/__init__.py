@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from anypool._seeding import rng
     from anypool._select import get_pool
     from anypool._sources import plan
+    from anypool._task import Task, current_task
     from anypool.launchers.multiprocess import Multiprocess
     from anypool.launchers.process import Process
     from anypool.launchers.serial import Serial
@@ -67,6 +68,7 @@ _PLACES = {
     "_seeding": ["rng"],
     "_select": ["get_pool"],
     "_sources": ["plan"],
+    "_task": ["Task", "current_task"],
     "launchers.multiprocess": ["Multiprocess"],
     "launchers.process": ["Process"],
     "launchers.serial": ["Serial"],
@@ -106,6 +108,7 @@ __all__ = [
     "Serial",
     "SerialPool",
     "Smap",
+    "Task",
     "TaskTimeout",
     "Thread",
     "ThreadPool",
@@ -115,6 +118,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerLost",
     "backends",
+    "current_task",
     "get_pool",
     "hookimpl",
     "plan",

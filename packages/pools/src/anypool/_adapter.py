@@ -11,6 +11,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import partial
 from typing import Any
 
+from anypool._abroad import prepare, serve
 from anypool._aside import Aside
 from anypool._chunk import Body
 from anypool._crew import Event, Failed, Gained, Lost, Needed, OfOneKind, Replied
@@ -18,7 +19,7 @@ from anypool._errors import WorkerLost
 from anypool._foreign import Trip, Unmade, begins, encoded, final, no_segments, shut_down, words
 from anypool._outcomes import Unopened, unpack_reply
 from anypool._packs import Packs
-from anypool._serve import prepare, serve
+from anypool._relayed import Relayed
 from anypool._shield import give_back
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST, Decoder, Kind
@@ -73,6 +74,7 @@ class ExecutorCrew(Packs, OfOneKind):
         self._lock = threading.RLock()
         self._aside = Aside()
         self._deliver: Callable[[list[Event]], None] = lambda _: None
+        self.relayed = Relayed()
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
         """The executor starts its workers when it likes."""
@@ -109,7 +111,7 @@ class ExecutorCrew(Packs, OfOneKind):
         executor = self._executor
         with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
         watch = getattr(executor, "submit_watched", None) if flight.chunk.careful else None
-        data = encoded(slot, flight, with_body, careful=watch is not None)
+        data = encoded(slot, self.identify(slot)[0], flight, with_body, careful=watch is not None)
         try:
             future: Future[Any] = watch(prepare, data) if watch is not None else executor.submit(serve, data)
         except (RuntimeError, OSError) as error:  # Broken while nobody looked, shut down by its owner, out of means.
@@ -144,6 +146,9 @@ class ExecutorCrew(Packs, OfOneKind):
             self._telling.append(trip.slot)
         self._breaks = 0
         try:
+            while messages[0].kind == Kind.RELAY:
+                self.relayed.put(trip.slot, messages.pop(0))
+            self.relayed.show(self.identify)
             if messages[0].kind == Kind.NEED:
                 self._deliver([Needed(trip.slot, trip.seq)])
                 return

@@ -252,8 +252,8 @@ class ProcessCrew(Hearing, OfOneKind):
                 events += self._hear(mask)
         while self._late:
             events.append(self._late.popleft())
-        if self._line.relayed:
-            self._line.show()
+        if self.relayed.waiting:
+            self._show()
         return events
 
     def also(self, fd: int, mask: int) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         """What is called for each item, in the form that crosses to the worker.
 
         `scope`: what holds in the tasks; None for what the worker was started with. `combiner`: see `Outcomes`.
-        `profiled`: whether its calls are to be recorded; while they are, by which `Recorder`.
+        `profiled`: whether its calls are to be recorded; while they are, by which `Recorder`. `listening`: what the
+        caller's loggers and warning filters let through, packed; None for those of a new interpreter.
         """
 
         function: Callable[..., Any]
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
         scope: Scope | None = None
         combiner: Combiner | None = None
         profiled: Any = False
+        listening: bytes | None = None
 
 else:
     Calling = namedtuple(
         "Calling",
-        ("function", "kwargs", "retry_on", "seeding", "scope", "combiner", "profiled"),
-        defaults=(None, (), None, None, None, False),
+        ("function", "kwargs", "retry_on", "seeding", "scope", "combiner", "profiled", "listening"),
+        defaults=(None, (), None, None, None, False, None),
     )
     IntEnum = Protocol = object
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any, NamedTuple
 
+from anypool._abroad import addressed
 from anypool._buffers import Buffers
 from anypool._crew import Begun, Event
 from anypool._packing import run_message
@@ -35,9 +36,9 @@ class Unmade(Executor):
         raise BrokenExecutor(f"no executor could be made: {words(self._why)}") from self._why
 
 
-def encoded(slot: int, flight: Flight, with_body: bool, careful: bool) -> bytes:
+def encoded(slot: int, name: str, flight: Flight, with_body: bool, careful: bool) -> bytes:
     """A chunk as one message; what was placed in segments, for other groups of a mix, is read from there."""
-    message = run_message(slot, flight, with_body, careful)
+    message = addressed(run_message(slot, flight, with_body, careful), name)
     message.parts = [Buffers.read(part) if type(part) is Ref else part for part in message.parts]
     return b"".join(encode(message))
 

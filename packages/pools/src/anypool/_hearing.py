@@ -19,6 +19,7 @@ from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._line import Line, Setting, cause_of
 from anypool._linux import readable
 from anypool._outcomes import Unopened, plain_reply, unpack_reply
+from anypool._relayed import Relayed
 from anypool._segments import SegmentLost
 from anypool._slot import Cause
 from anypool._strike import let_through
@@ -28,6 +29,8 @@ from anypool_serialize import loads
 __all__: list[str] = []
 
 _READ = 256 << 10
+# Characters of a dead worker's last lines.
+_TOLD = 4096
 _MOST_AGENTS = 5
 # Seconds until another agent is tried when one could not be started.
 _AGENT_BACK_OFF = 0.25
@@ -55,8 +58,9 @@ class Hearing(ABC):
         self._failure: Failed | None = None
         self._buffers = Buffers()
         self._epoll = select.epoll()
+        self.relayed = Relayed()
         try:
-            self._line = Line(self._epoll, setting)
+            self._line = Line(self._epoll, setting, self.relayed, self._show)
         except BaseException:
             self._epoll.close()
             self._buffers.close()
@@ -65,6 +69,13 @@ class Hearing(ABC):
         # A read into fresh memory of this size would cost a mapping and its page faults each time, 14 us.
         self._read_into = [bytearray(_READ)]
         self._read_view = memoryview(self._read_into[0])
+
+    @abstractmethod
+    def identify(self, slot: int) -> tuple[str, str, int]:
+        """Name, host and process id of a slot's worker."""
+
+    def _show(self) -> None:
+        self.relayed.show(self.identify)
 
     @abstractmethod
     def _kill(self, channel: Channel) -> None:
@@ -102,6 +113,8 @@ class Hearing(ABC):
         slot = channel.slot
         if message.kind == Kind.REPLY:
             channel.answered = True
+            if self.relayed.tails:
+                self.relayed.tails.pop(slot, None)
             if message.flags & PARTIAL and not message.count:
                 return Begun(slot, message.seq)
             if self.unopened:
@@ -124,6 +137,8 @@ class Hearing(ABC):
                 self._failure = Failed(failure)
                 return self._failure
             return Ready(slot)
+        if message.kind == Kind.RELAY:
+            self.relayed.put(slot, message)
         return None
 
     def _expect_agent(self) -> None:
@@ -173,7 +188,7 @@ class Hearing(ABC):
             cause_of(told),
             worker=f"process-{channel.slot}",
             host=os.uname().nodename,
-            stderr=told["stderr"],
+            stderr=(self.relayed.tail(channel.slot) + told["stderr"])[-_TOLD:],
         )
         return events + self._lose(channel, cause)
 

@@ -61,7 +61,8 @@ class Hub:
             packed: Any = self._setup.parts[0]
             crew = crew_inside(loads(packed), self._fetch)
             self._router = router = Router(crew, self._mappings.view)
-            inside = _Polled(crew, self._reader) if crew.polled else _Delivered(crew, self._reader, router)
+            inside = _Polled(crew, self._reader, router) if crew.polled else _Delivered(crew, self._reader, router)
+            crew.relayed.passing = inside.relay  # type: ignore[attr-defined]  # as all crews that may be inside a hub
         except BaseException as error:  # noqa: BLE001 - the owner raises it
             self._refuse(error)
             return
@@ -183,8 +184,15 @@ def _with_slots(hello: Message, slots: list[int]) -> Message:
 class _Inside:
     """How to wait for the crew inside and for the owner at the same time."""
 
+    def __init__(self, crew: Any, router: Router) -> None:
+        self._crew, self._router = crew, router
+
     def deliver(self, events: list[Event]) -> None:
         """What a crew has to tell by itself."""
+
+    def relay(self, slot: int, message: Message) -> None:
+        """Pass on what a task has said."""
+        self._router.relay(slot, message)
 
     def wait(self) -> list[Event]:
         """What has happened; returns early when the owner says something."""
@@ -198,8 +206,8 @@ class _Inside:
 class _Polled(_Inside):
     """A crew that is asked: it watches the owner's pipes along with its own."""
 
-    def __init__(self, crew: Any, reader: int) -> None:
-        self._crew = crew
+    def __init__(self, crew: Any, reader: int, router: Router) -> None:
+        super().__init__(crew, router)
         crew.also(reader, select.EPOLLIN)
 
     def wait(self) -> list[Event]:
@@ -214,7 +222,8 @@ class _Delivered(_Inside):
     """A crew that delivers from threads of its own."""
 
     def __init__(self, crew: Crew, reader: int, router: Router) -> None:
-        self._crew, self._router = crew, router
+        super().__init__(crew, router)
+        self._said: deque[tuple[int, Message]] = deque()
         self._events: deque[tuple[Event, threading.Lock | None]] = deque()
         self._tickets: list[threading.Lock] = []
         self._wake = _linux.new_event()
@@ -235,15 +244,22 @@ class _Delivered(_Inside):
             if ticket is not None:
                 ticket.acquire(timeout=_TELL_SECONDS)
 
+    def relay(self, slot: int, message: Message) -> None:
+        self._said.append((slot, message))
+        _linux.set_event(self._wake)
+
     def wait(self) -> list[Event]:
         while self._tickets:
             self._tickets.pop().release()
         asked = not self._crew.reports_items and self._router.busy
         if self._wake in dict(self._watch.wait(self._epoll.poll, _LOOK_SECONDS if asked else _LONGEST_WAIT)):
             _linux.clear_event(self._wake)
-        found = self._crew.poll(0.0)
-        while self._events:
+        found: list[Event] = self._crew.poll(0.0)
+        # First, how many have come: what was said before them is there by now.
+        for _ in range(len(self._events)):
             event, ticket = self._events.popleft()
+            while self._said:
+                super().relay(*self._said.popleft())
             found.append(event)
             if ticket is not None:
                 # Once it has been sent.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
+from anypool import _relay
 from anypool._chunk import Chunk, Outcomes
 from anypool._copying import CopyingThreadCrew
 from anypool._crew import Crew
@@ -13,9 +14,10 @@ from anypool._errors import LauncherUnavailable
 from anypool._launcher import Launcher, launched_here
 from anypool._outcomes import Unopened
 from anypool._packing import run_message
+from anypool._relayed import Relayed
 from anypool._slot import Flight
+from anypool._task import running
 from anypool._wire import Buffer, Ref
-from anypool._worker import flush_output
 from anypool_serialize import initialize, loads
 
 __all__: list[str] = []
@@ -60,12 +62,20 @@ class Threads(CopyingThreadCrew):
     ) -> None:
         super().__init__(workers, initializer, initargs)
         self._fetch = fetch
+        self._server.hears = True
+        self.relayed = Relayed()
+        _relay.begin(None)
 
     def run_chunk(self, chunk: Chunk) -> Outcomes:
         """Unpack a chunk and run it in the calling thread."""
         message = run_message(0, Flight(chunk, 0, 0.0), with_body=True, careful=False)
-        (reply,) = self._server.answer(message, self._fetch)
-        flush_output()
+        said: list[Any] = []
+        with running(None, 0, None, said):
+            (reply,) = self._server.answer(message, self._fetch)
+            _relay.flush()
+        if said:
+            self.relayed.put(self.mine.slot, _relay.relayed(_relay.trimmed(said)))
+            self.relayed.show(self.identify)
         return Unopened(reply)
 
 

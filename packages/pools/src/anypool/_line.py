@@ -1,13 +1,12 @@
-"""The line from a pool to its agent: asks for workers and kills, hears of deaths, and hands on what workers print."""
+"""The line from a pool to its agent: asks for workers and kills, hears of deaths, and of what workers print."""
 
 from __future__ import annotations
 
-import codecs
 import os
 import select
 import sys
 import threading
-from collections import deque, namedtuple
+from collections import namedtuple
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from anypool._agents import open_control
 from anypool._channel import Channel
 from anypool._control import AgentLost
 from anypool._errors import LauncherUnavailable
+from anypool._relayed import Relayed
 from anypool._wire import IN_BAND, Kind, Message, Ref, control
 from anypool_serialize import Unserializable, dumps
 
@@ -24,7 +24,6 @@ __all__: list[str] = []
 
 _GRACE = 0.5
 _BYE_SECONDS = 5.0
-_Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 # As in `_crew`.
@@ -63,14 +62,12 @@ def packed_initializer(setting: Setting) -> list[bytes]:
 
 
 class Line:
-    """A control socket and what waits to be shown; any thread may send, one at a time hears."""
+    """A control socket; any thread may send, one at a time hears and has `show` hand on what was `relayed`."""
 
-    def __init__(self, epoll: select.epoll, setting: Setting) -> None:
+    def __init__(self, epoll: select.epoll, setting: Setting, relayed: Relayed, show: Callable[[], None]) -> None:
         self._epoll, self._setting = epoll, setting
+        self._relayed, self._show = relayed, show
         self._lock = threading.RLock()
-        self.relayed: deque[tuple[int, str]] = deque()
-        # What a worker prints comes in pieces that may end within a character.
-        self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
         self._heard = False
         self._connect()
 
@@ -139,28 +136,13 @@ class Line:
             if message.kind == Kind.RELAY:
                 part = message.parts[0]
                 assert not isinstance(part, Ref)
-                stream = message.fields()["stream"]
-                decoder = self._decoders.get((message.slot, stream))
-                if decoder is None:
-                    decoder = self._decoders[message.slot, stream] = _Decoder("backslashreplace")
-                self.relayed.append((stream, decoder.decode(part)))
+                self._relayed.put_output(message.slot, message.fields()["stream"], bytes(part))
         return [message for message in messages if message.kind not in (Kind.RELAY, Kind.WELCOME)]
 
     def expire(self) -> None:
         """Nothing was heard in time: raises `AgentLost`, or `LauncherUnavailable` for one that never answered."""
         with self._lock:
             self._control.expire()
-
-    def show(self) -> None:
-        """Hand on what workers printed; a stream that is gone or refuses costs the text, not the map."""
-        while self.relayed:
-            stream, text = self.relayed.popleft()
-            out = sys.stdout if stream == 1 else sys.stderr
-            try:
-                out.write(text)
-                out.flush()
-            except Exception:  # noqa: BLE001, S112 - the user's own stream, or none
-                continue
 
     def say_bye(self, seconds: float) -> None:
         """Have what is left of the workers ended, and hear the agent out."""
@@ -170,12 +152,12 @@ class Line:
             while monotonic() < deadline:
                 if any(message.kind == Kind.BYE for message in self.hear(select.EPOLLIN | select.EPOLLOUT)):
                     return
-                self.show()
+                self._show()
                 self._epoll.poll(0.1)
         except (AgentLost, LauncherUnavailable):
             return
         finally:
-            self.show()
+            self._show()
 
     def close(self) -> None:
         """Close the socket, which ends the workers; the agent of the last line ends too."""

@@ -22,6 +22,7 @@ from anypool._result import refuse
 from anypool._serve import serve_here
 from anypool._slot import Cause, Flight
 from anypool._strike import belongs_here, struck
+from anypool._task import here
 
 __all__: list[str] = []
 
@@ -134,7 +135,8 @@ def _callers_own(error: BaseException) -> bool:
 
 def _run(chunk: Chunk, passing: Callable[[BaseException], bool] | None = None) -> Direct:
     job = chunk.job
-    return serve_here(job.body.calling, job.mode, chunk.payload, chunk.skip, chunk.count, job.budget, job.stop, passing)
+    return serve_here(job.body.calling, job.mode, chunk.payload, chunk.skip, chunk.count, job.budget, job.stop,
+                      chunk.first if job.number else None, passing)  # fmt: skip
 
 
 class _Worker(Task):
@@ -223,6 +225,7 @@ class _Thread(_Worker):
             crew.deliver([Failed(failure)])
             return
         self.gate = crew.mine.gate = open_gate()
+        here.name, crew.mine.slot = f"thread-{self.slot}", self.slot
         try:
             while not self.abandoned and (flight := self.flights.get()) is not None:
                 self.run(flight)

@@ -109,7 +109,7 @@ def _worker_lost(chunk: Chunk, at: int, cause: Cause, tried: str = "", begun: bo
     item = chunk.first + at if chunk.job.number else None
     what = "a call" if item is None else f"item {item}"
     where = f" on {cause.host}" if cause.host else ""
-    tail = f"\nlast lines of its stderr:\n{cause.stderr}" if cause.stderr else ""
+    tail = f"\nthe last that it said:\n{cause.stderr}" if cause.stderr else ""
     did = f"ran {what}" if begun else f"unpickled {what}" + " and its neighbours" * (chunk.count > 1)
     message = f"{cause.worker or 'a worker'}{where} was lost while it {did}: {cause.text}{tried}{tail}"
     return WorkerLost(

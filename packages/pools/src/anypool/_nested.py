@@ -17,6 +17,7 @@ from anypool._line import Setting, packed_initializer
 from anypool._outcomes import Unopened, unpack_reply
 from anypool._packing import Parcel
 from anypool._plan import Nested
+from anypool._relayed import Relayed
 from anypool._routes import AWAY, LOST, Place, Routes, cancel, kill, setup, stop
 from anypool._segments import SegmentLost
 from anypool._slot import Flight
@@ -58,6 +59,7 @@ class NestedCrew(OfOneKind):
             if getattr(outer, name, None) is not None:
                 raise PlanError(f"{outer} runs no tasks in {recipe}; {name}= belongs to {recipe.parts[-1].name!r}")
         self.scope: Scope | None = None
+        self.relayed = Relayed()
         # Whether it has been told that nothing will run any more, and why.
         self._failed = False
         self.reports_items, self.tells_cpus = _KNOWN.get(recipe.parts[-1].name, (False, False))
@@ -213,6 +215,8 @@ class NestedCrew(OfOneKind):
             events += self._hear(*heard.popleft())
         for event in found:
             events += self._hub_lost(event) if isinstance(event, Lost) else [event]
+        if self.relayed.waiting:
+            self.relayed.show(self.identify)
         return events
 
     def _hear(self, hub: int, message: Message) -> list[Event]:
@@ -221,6 +225,10 @@ class NestedCrew(OfOneKind):
         if message.kind == Kind.REFUSE:
             error = loads(cast("bytes", message.parts[0])).rebuild()
             return self._fail(error)
+        if message.kind == Kind.RELAY:
+            if (slot := self.routes.slot(hub, message.slot)) is not None:
+                self.relayed.put(slot, message)
+            return []
         if message.kind == Kind.SLOTS and message.parts == [] and not self.routes.hubs[hub].told:
             told = message.fields()
             self.hubs.introduced(hub, told["pid"], told["segments"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import types
 from _pickle import dumps as pickled
 from collections import deque
@@ -12,6 +11,8 @@ from sys import getsizeof
 from typing import Any
 
 from anypool._chunk import Body, Calling, Mode
+from anypool._listening import listening
+from anypool._origin import origin
 from anypool._result import refuse
 from anypool._serve import PLAIN, RUN, loading
 from anypool._slot import Flight
@@ -26,16 +27,6 @@ _SMALL_BODY = 16 << 10
 DROPPED_BODY = 1 << 20
 
 _numbers = itertools.count(1)
-# Workers may be inherited by a fork, and foreign ones be shared: numbers alone would name another process' bodies too.
-_process = os.urandom(16)
-
-
-def _renew() -> None:
-    global _process
-    _process = os.urandom(16)
-
-
-os.register_at_fork(after_in_child=_renew)
 # Bodies of functions that travel by name; nothing of them can change but where the name leads, which is checked.
 _named: dict[Any, Body] = {}
 _MOST_NAMED = 256
@@ -121,30 +112,36 @@ def pack_body(calling: Calling, place: Place = inline) -> Body:
     bare = not any(calling[1:])
     if bare and (known := named_body(function)) is not None:
         return known
+    calling = calling._replace(listening=listening())
     if loading():
         # Each worker would import the module for itself, and have workers that do.
         raise RuntimeError(
             "a module maps over processes while a worker is importing it, to find what it is to run; "
             'do so in a function, or under `if __name__ == "__main__":`'
         )
-    frames = _frames(tuple(calling), ("f", "kwargs", "retry_on", "seeding", "scope", "map_reduce", "profiled"))
+    frames = _frames(
+        tuple(calling), ("f", "kwargs", "retry_on", "seeding", "scope", "map_reduce", "profiled", "logging")
+    )
     parcel = place(frames)
     digest = NO_DIGEST
     if parcel.size > DROPPED_BODY:
-        digest = _process + next(_numbers).to_bytes(16, "little")
+        # Workers may be inherited by a fork, and foreign ones be shared: numbers alone would name others' bodies too.
+        digest = origin() + next(_numbers).to_bytes(16, "little")
     elif parcel.size > _SMALL_BODY:
         from hashlib import sha256  # Not at the top: it takes a twentieth of the start of a pool.
 
         digest = sha256(b"".join((frames.header, *(buffer.raw() for buffer in frames.buffers)))).digest()
     body = Body(calling, parcel, digest, parcel.size, frames.header if digest == NO_DIGEST else digest)
-    if bare and type(function) in _FUNCTIONS and len(_named) < _MOST_NAMED and by_reference(function):
-        _named[function] = body
+    if bare and type(function) in _FUNCTIONS and by_reference(function):
+        if len(_named) >= _MOST_NAMED:
+            _named.clear()
+        _named[function, calling.listening] = body
     return body
 
 
 def named_body(function: Callable[..., Any]) -> Body | None:
     """The body of a function that was packed before and still is what its name leads to."""
-    known = _named.get(function) if type(function) in _FUNCTIONS else None
+    known = _named.get((function, listening())) if type(function) in _FUNCTIONS else None
     return known if known is not None and by_reference(function) else None
 
 
@@ -160,5 +157,5 @@ def run_message(slot: int, flight: Flight, with_body: bool, careful: bool) -> Me
     else:
         for parcel in chunk.payload[skip : skip + chunk.count]:
             parts += parcel.parts
-    meta = RUN.pack(job.mode, job.stop, careful, body_parts, skip, job.budget, 0)
+    meta = RUN.pack(job.mode, job.stop, careful, body_parts, skip, job.budget, chunk.first)
     return Message(Kind.RUN, 0, slot, flight.seq, job.number, 0, chunk.count, 0, body.digest, meta, parts)

@@ -142,7 +142,7 @@ class Router:
         return bytes(self._read(part)) if isinstance(part, Ref) else bytes(part)
 
     def _chunk_of(self, message: Message, body: Body) -> Chunk:
-        mode, stop, careful, body_parts, skip, budget, _ = RUN.unpack_from(message.meta)
+        mode, stop, careful, body_parts, skip, budget, first = RUN.unpack_from(message.meta)
         job = Job(message.map, cast("Mode", mode), body, stop=bool(stop), budget=budget, careful=bool(careful))
         parts = message.parts[body_parts:]
         if not self._takes_refs:
@@ -151,7 +151,7 @@ class Router:
         if mode == Mode.CALL:
             # Cut to the chunk already: a pickle for each call, or one with its buffers.
             skip, payload = 0, [Parcel(parts, 0)] if message.count == 1 else [Parcel([part], 0) for part in parts]
-        return Chunk(job, _no_lane, 0, message.count, payload, skip=skip, careful=bool(careful))
+        return Chunk(job, _no_lane, first, message.count, payload, skip=skip, careful=bool(careful))
 
     def _spawn(self, message: Message) -> None:
         """A new worker for a slot, or a new slot."""
@@ -268,6 +268,13 @@ class Router:
         if reply.kind == Kind.REPLY:
             reply.flags = 0 if last else PARTIAL
         self._stamped(reply)
+
+    def relay(self, inner: int, message: Message) -> None:
+        """Pass on what a task has said."""
+        slot = self._outer.get(inner)
+        if slot is not None:
+            message.slot = slot
+            self._stamped(message)
 
     def _begun(self, slot: int, seq: int) -> None:
         self._reply(Kind.REPLY, slot, seq, PARTIAL)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import sys
 import threading
 from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import islice, starmap
+from itertools import islice
 from struct import Struct
 from time import perf_counter
 
 from anypool._chunk import Calling, Direct, Mode
 from anypool._context import Scope, entered
+from anypool._each import call_each, drawn_from
 from anypool._failure import RAISED, STOPPED, as_an_items, describe
 from anypool._segments import SegmentLost
-from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Decoder, Kind, Message, Ref, encode
+from anypool._task import running
+from anypool._wire import IN_BAND, INLINE, MOST_BUFFERS, NO_DIGEST, PARTIAL, Buffer, Kind, Message, Ref
 from anypool_serialize import dumps, loads
 
 TYPE_CHECKING = False
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-# mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds
-RUN = Struct("<BBBxHIdH")
+# mode, stop, careful, number of parts that are the function's body, items to skip, budget in seconds, index of the
+# first item in its map's input
+RUN = Struct("<BBBxHIdQ")
 # seconds, number of errors, what the payload is: values, values and exceptions, or a few plain values; a profile?
 REPLY = Struct("<dIBxH")
 VALUES, MIXED, FEW_PLAIN = 0, 1, 2
@@ -62,31 +64,6 @@ _AS_STARTED = _Unchanged()
 def loading() -> bool:
     """Whether this thread, of a worker, is importing or rebuilding what a chunk needs."""
     return getattr(_here, "loading", False)
-
-
-def call_each(calling: Calling, mode: int, items: Any) -> Iterator[Any]:
-    """An iterator that makes one call per step, and goes on after one that raised."""
-    function = partial(calling.function, **calling.kwargs) if calling.kwargs else calling.function
-    if calling.seeding is not None:
-        function = calling.seeding.around(function)
-    if mode == Mode.MAP:
-        return map(function, *items)
-    if mode == Mode.STAR:
-        return starmap(function, items)
-    # Not a generator: that would end with the first call that raises.
-    return map(_Spread(function), items)
-
-
-class _Spread:
-    """Calls a function with a pair of arguments and keywords, by reference also in a copy of a context."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, call: tuple[Any, ...]) -> Any:
-        if len(call) == 3:
-            return call[2].copy().run(self._function, *call[0], **call[1])
-        return self._function(*call[0], **call[1])
 
 
 def run(
@@ -136,9 +113,17 @@ def run(
 
 
 class Server:
-    """Answers RUN messages; keeps the functions it has seen, by the digest of their bytes."""
+    """Answers RUN messages; keeps the functions it has seen, by the digest of their bytes.
+
+    In a process that is not its caller's it `hears` what the caller's loggers and warning filters let through; the
+    process may be `forked` from the caller's.
+    """
+
+    hears = forked = False
 
     def __init__(self) -> None:
+        self.listening: bytes | None = None
+        self._logs = False
         self._bodies: dict[bytes, tuple[Calling, int]] = {}
         self._held = 0
 
@@ -147,7 +132,7 @@ class Server:
 
         `fetch` opens parts that lie in a segment.
         """
-        mode, stop, careful, body_parts, skip, budget, _ = RUN.unpack_from(message.meta)
+        mode, stop, careful, body_parts, skip, budget, first = RUN.unpack_from(message.meta)
         try:
             loaded = self._load(message, mode, body_parts, skip, fetch)
         except SegmentLost:
@@ -162,16 +147,22 @@ class Server:
         calling, items = loaded
         if calling.profiled:
             calling = _rare("_profiling").recorded(calling)
-        if message.count == 1 and mode != Mode.MAP and not (careful or any(calling[1:])):
-            yield self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
+        if self.hears:
+            self._hear(calling.listening)
+        if message.count == 1 and mode != Mode.MAP and not (careful or any(calling[1:-1])):
+            with running(first if message.map else None, 1, None):
+                reply = self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
+            yield reply
             return
+        items, drawn = drawn_from(mode, items)
         calls = call_each(calling, mode, items)
+        place = running(first if message.map else None, message.count, drawn)
         if not careful:
-            yield self._measured(message, calling, calls, message.count, budget, bool(stop))
+            yield self._measured(message, calling, calls, message.count, budget, bool(stop), place)
             return
         yield _reply_to(message, Kind.REPLY, PARTIAL)
         for left in range(message.count, 0, -1):
-            reply = self._measured(message, calling, calls, 1, budget, bool(stop))
+            reply = self._measured(message, calling, calls, 1, budget, bool(stop), place)
             failed = REPLY.unpack_from(reply.meta)[1]
             if left > 1 and not (stop and failed):
                 reply.flags = PARTIAL
@@ -194,6 +185,14 @@ class Server:
             return calling, items
         finally:
             _here.loading = False
+
+    def _hear(self, listening: bytes | None) -> None:
+        if "logging" in sys.modules and not self._logs:
+            self._logs = True
+            _rare("_relay_log").install(self.forked)
+        if listening != self.listening:
+            self.listening = listening
+            _rare("_relay_log").listen(listening)
 
     def drop(self, digest: bytes) -> None:
         """Forget a function."""
@@ -219,10 +218,17 @@ class Server:
         return calling
 
     def _measured(
-        self, message: Message, calling: Calling, calls: Iterator[Any], count: int, budget: float, stop: bool
+        self,
+        message: Message,
+        calling: Calling,
+        calls: Iterator[Any],
+        count: int,
+        budget: float,
+        stop: bool,
+        place: running,
     ) -> Message:
         calls, folded = (calls, None) if calling.combiner is None else calling.combiner.over(calls)
-        with entered(calling.scope) if calling.scope is not None else _AS_STARTED:
+        with place, entered(calling.scope) if calling.scope is not None else _AS_STARTED:
             started = perf_counter()
             values, errors = run(calls, count, budget, stop)
             seconds = perf_counter() - started
@@ -340,37 +346,6 @@ def _rare(module: str) -> Any:
     return __import__(f"anypool.{module}", fromlist=[module])
 
 
-_server = Server()
-
-
-def _forget() -> None:
-    global _server
-    _server = Server()
-
-
-os.register_at_fork(after_in_child=_forget)
-
-
-def serve(data: bytes) -> bytes:
-    """Answer one encoded RUN message with one encoded reply; what a foreign executor is given to run."""
-    (message,) = Decoder().feed(data)
-    (reply,) = _server.answer(message, _inline_only)
-    return b"".join(encode(reply))
-
-
-def prepare(data: bytes) -> Callable[[], bytes]:
-    """The same in two steps, for a careful chunk: load, which may take its time or be the end; then call."""
-    (message,) = Decoder().feed(data)
-    replies = _server.answer(message, _inline_only)
-    # That it is about to begin, or all there is to say.
-    first = next(replies)
-    return lambda: b"".join([piece for reply in list(replies) or [first] for piece in encode(reply)])
-
-
-def _inline_only(ref: Ref) -> Buffer:
-    raise ValueError(f"{ref} does not reach a foreign executor; parts must be inline")
-
-
 def serve_here(
     calling: Calling,
     mode: Mode,
@@ -379,16 +354,18 @@ def serve_here(
     count: int,
     budget: float,
     stop: bool,
+    first: int | None,
     passing: Callable[[BaseException], bool] | None = None,
 ) -> Direct:
-    """Run a chunk by reference, in the calling thread."""
+    """Run a chunk by reference, in the calling thread; `first` is its first item's index."""
     end = skip + count
     items = [column[skip:end] for column in items] if mode is Mode.MAP else items[skip:end]
+    items, drawn = drawn_from(mode, items)
     if calling.profiled:
         calling = _rare("_profiling").recorded(calling)
     calls = call_each(calling, mode, items)
     calls, folded = (calls, None) if calling.combiner is None else calling.combiner.over(calls)
-    with entered(calling.scope or _NOTHING_LEFT):
+    with running(first, count, drawn), entered(calling.scope or _NOTHING_LEFT):
         started = perf_counter()
         values, errors = run(calls, count, budget, stop, passing)
         seconds = perf_counter() - started

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 from _pickle import loads as unpickled
 from time import perf_counter
 
+from anypool import _relay, _task
 from anypool._chunk import Mode
 from anypool._failure import describe
 from anypool._linux import open_of, private_copy
@@ -51,6 +51,7 @@ class _Worker:
     def __init__(self, reader: int, writer: int) -> None:
         self._reader, self._writer = reader, writer
         self._server = _Server()
+        self._speaker = _relay.Speaker(self._write)
         self._mappings = Mappings()
         self._arena: Arena | None = None
         self._segments = False
@@ -101,6 +102,8 @@ class _Worker:
             __import__(f"{module}.process", fromlist=["process"]).current_process().authkey = bytes.fromhex(key)
         if "greet" not in fields:
             return True
+        _task.become(f"process-{message.slot}")
+        _relay.begin(self._speaker)
         pid, fd = fields["claims"]
         try:
             self._claims = open_of(pid, fd, os.O_RDONLY | os.O_NONBLOCK)
@@ -116,7 +119,8 @@ class _Worker:
                 initialize(initializer, initargs)
             except BaseException as error:  # noqa: BLE001 - the owner raises it
                 hello.parts = [dumps(describe(error)).header]
-        self._write(hello)
+        with self._speaker:
+            self._write(hello)
         return not hello.parts
 
     def _reaches(self, probe: Ref) -> bool:
@@ -129,15 +133,17 @@ class _Worker:
     def _run(self, message: Message) -> None:
         at_once = self._server.at_once(message)
         if isinstance(at_once, bytes):
-            flush_output()
-            self._send(at_once)
+            _relay.flush()
+            with self._speaker:
+                self._send(at_once)
             return
         for reply in self._server.answer(message, self._fetch) if at_once is None else (at_once,):
-            flush_output()
+            _relay.flush()
             for at, part in enumerate(reply.parts):
                 if not isinstance(part, Ref) and len(part) >= SEGMENT:
                     reply.parts[at] = self._placed(part)
-            self._write(reply)
+            with self._speaker:
+                self._write(reply)
             del reply
         message.parts.clear()
 
@@ -169,6 +175,8 @@ class _Worker:
 
 
 class _Server(Server):
+    hears = True
+
     def at_once(self, message: Message) -> Message | bytes | None:
         """The reply to a single call, with plain arguments, of a function that is known here; None to all else.
 
@@ -182,7 +190,7 @@ class _Server(Server):
         if isinstance(body, Ref) or isinstance(calls, Ref):
             return None
         known = self._bodies.get(bytes(body))
-        if known is None or any(known[0][1:]):
+        if known is None or any(known[0][1:-1]) or known[0].listening != self.listening:
             return None
         try:
             args = unpickled(calls)[skip]
@@ -197,12 +205,3 @@ class _Server(Server):
         if (plain := plain_values([value])) is None or len(plain) >= SEGMENT:
             return self._pack(message, [value], {}, seconds)
         return encode_one(message, Kind.REPLY, REPLY.pack(seconds, 0, FEW_PLAIN, 0), plain)
-
-
-def flush_output() -> None:
-    """What a task has printed is on its way before its outcome is; user code may have closed or replaced a stream."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (AttributeError, ValueError, OSError):
-        return

@@ -17,6 +17,7 @@ _THEMES = (
     "errors",
     "limits",
     "profiles",
+    "output",
     "life",
     "nesting",
     "faults",
@@ -35,6 +36,7 @@ from anypool.testing._limits import Limits  # noqa: E402
 from anypool.testing._maps import Maps  # noqa: E402
 from anypool.testing._nesting import Nesting  # noqa: E402
 from anypool.testing._order import Order  # noqa: E402
+from anypool.testing._output import Output  # noqa: E402
 from anypool.testing._profiles import Profiles  # noqa: E402
 from anypool.testing._recipes import Recipes  # noqa: E402
 from anypool.testing._reductions import Reductions  # noqa: E402
@@ -48,7 +50,7 @@ _OPEN = {"launcher", "deviations", "limit"}
 
 # pytest runs the tests of the last base first; those that may break an executor come last.
 class LauncherTests(
-    Claims, Faults, Life, Nesting, Profiles, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes
+    Claims, Faults, Life, Nesting, Output, Profiles, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes
 ):
     """Runs the contract of a launcher: subclass it, and define a fixture `launcher` that returns what `get_pool` takes.
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import sys
 import time
+import warnings
 from typing import Any
+
+from anypool import current_task
 
 __all__: list[str] = []
 
@@ -231,3 +236,40 @@ def add_up_over(pool: Any) -> Any:
     for number in (2, 3):
         total = pool.submit(int.__add__, total, pool.submit(abs, -number))
     return total.result()
+
+
+def say(item: int, lines: int = 3) -> int:
+    """Print so many lines, the last of them in pieces and to stderr."""
+    for line in range(lines - 1):
+        print(f"item {item} line {line}")  # noqa: T201 - tried
+    print(f"item {item}", file=sys.stderr, end=" ")  # noqa: T201 - tried
+    print(f"line {lines - 1}", file=sys.stderr)  # noqa: T201 - tried
+    return item
+
+
+def record(item: int) -> int:
+    """Log at two levels."""
+    logger = logging.getLogger("anypool.testing.tasks")
+    logger.debug("debug %d", item)
+    logger.info("info %d", item, extra={"of_item": item})
+    return item
+
+
+def warn(item: int) -> int:
+    """Warn at one place, the same each time."""
+    warnings.warn("take care", RuntimeWarning, stacklevel=1)
+    return item
+
+
+def task_here(_: object = None) -> Any:
+    """What `current_task` says."""
+    return current_task()
+
+
+def say_and_die_at(item: int, fate: Fate, at: int) -> int:
+    """Say something on all ways, and at one item end the process."""
+    if item == at:
+        print("printed before the end")  # noqa: T201 - tried
+        print("complained before the end", file=sys.stderr)  # noqa: T201 - tried
+        fate.strike()
+    return item

@@ -1,0 +1,164 @@
+"""What tasks have said, as it arrives with their caller: kept in order, and handed to the caller's own handlers."""
+
+from __future__ import annotations
+
+import codecs
+import marshal
+import sys
+from collections import deque, namedtuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from anypool._relay import ERR, LOG, OUT, TICK, WARNING, Entry
+from anypool._strike import let_through
+from anypool._task import Task, spoken
+from anypool._wire import Message
+
+__all__: list[str] = []
+
+_Decoder = codecs.getincrementaldecoder("utf-8")
+# Bytes of what a worker said last that are kept for the error of its death.
+_TAIL = 4096
+# Which of their warnings have been shown, of modules that only workers have imported.
+_elsewhere: dict[str, dict[str, Any]] = {}
+
+# Name, host and process id of a slot's worker.
+Identify = Callable[[int], tuple[str, str, int]]
+
+
+# As in `_crew`.
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class _Said(NamedTuple):
+        """What a worker's process has said at a time; `host` if it is not the one that the crew knows of."""
+
+        slot: int
+        pid: int
+        host: str
+        entries: list[Entry]
+
+else:
+    _Said = namedtuple("_Said", ("slot", "pid", "host", "entries"))
+
+
+class Relayed:
+    """One crew's: who hears it puts it here, and shows it once no lock is held."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Said] = deque()
+        # What comes in pieces may be cut within a character.
+        self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
+        self.tails: dict[int, bytes] = {}
+        # What a hub does with a worker's message instead of showing it.
+        self.passing: Callable[[int, Message], None] | None = None
+
+    def put(self, slot: int, message: Message) -> None:
+        """A RELAY message of a slot's worker."""
+        entries: list[Entry] = marshal.loads(message.meta)  # noqa: S302 - no more trusted than results
+        for kind, _, payload in entries:
+            if kind != TICK:
+                piece = payload if kind in (OUT, ERR) else f"{payload[0].rstrip()}\n".encode(errors="replace")
+                self.tails[slot] = (self.tails.get(slot, b"") + piece)[-_TAIL:]
+        if self.passing is not None:
+            self.passing(slot, message)
+            return
+        parts: list[Any] = message.parts
+        self.waiting.append(_Said(slot, message.seq, bytes(parts[0]).decode() if parts else "", entries))
+
+    def put_output(self, slot: int, kind: int, data: bytes) -> None:
+        """What came out of a worker process by its descriptors, past its tasks' streams."""
+        self.waiting.append(_Said(slot, 0, "", [(kind, None, data)]))
+
+    def tail(self, slot: int) -> str:
+        """What the slot's worker has said since its last reply; asked for when it has died."""
+        return self.tails.pop(slot, b"").decode(errors="replace")
+
+    def show(self, identify: Identify) -> None:
+        """Hand on all that waits; a stream or handler that refuses costs what it was given, not the map.
+
+        Lines that follow each other go to their stream as one text.
+        """
+        # Whose last lines these are: slot, process, host, stream, item.
+        whose: tuple[int, int, str, int, int | None] | None = None
+        pieces: list[bytes] = []
+        while self.waiting:
+            try:
+                slot, pid, host, entries = self.waiting.popleft()
+            except IndexError:
+                break  # Another thread was there first.
+            for kind, index, payload in entries:
+                if (slot, pid, host, kind, index) != whose:
+                    self._print(identify, whose, pieces)
+                    whose, pieces = (slot, pid, host, kind, index), []
+                if kind in (OUT, ERR):
+                    pieces.append(payload)
+                else:
+                    self._show(identify, whose, payload)
+        self._print(identify, whose, pieces)
+
+    def _print(self, identify: Identify, whose: Any, pieces: list[bytes]) -> None:
+        if pieces:
+            self._show(identify, whose, self._decoded(whose[0], whose[3], b"".join(pieces)))
+
+    def _show(self, identify: Identify, whose: Any, payload: Any) -> None:
+        slot, of, where, kind, index = whose
+        try:
+            name, host, pid = identify(slot)
+            with spoken(Task(index, name, where or host, of or pid)):
+                _SHOW[kind](payload)
+        except Exception as error:  # noqa: BLE001 - the user's own stream or handler, or none
+            let_through(error)
+
+    def _decoded(self, slot: int, kind: int, data: bytes) -> str:
+        decoder = self._decoders.get((slot, kind))
+        if decoder is None:
+            decoder = self._decoders[slot, kind] = _Decoder("backslashreplace")
+        return decoder.decode(data)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _log(said: tuple[str, bytes]) -> None:
+    import logging
+
+    from anypool_serialize import loads
+
+    record = logging.makeLogRecord(loads(said[1]))
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
+def _warn(said: tuple[str, bytes]) -> None:
+    import warnings
+
+    from anypool_serialize import loads
+
+    message, category, filename, lineno, module = loads(said[1])
+    if module is None:
+        warnings.showwarning(message, category, filename, lineno)
+        return
+    # Each worker knows only what it has shown itself.
+    marks = getattr(sys.modules.get(module), "__dict__", None)
+    if marks is None:
+        marks = _elsewhere.setdefault(module, {})
+    registry = marks.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, filename, lineno, module, registry)
+
+
+def _tick(said: Any) -> None:
+    from anypool import _progress
+
+    _progress.ticked(said)
+
+
+_SHOW: dict[int, Callable[[Any], None]] = {OUT: _print, ERR: _complain, LOG: _log, WARNING: _warn, TICK: _tick}
