@@ -175,7 +175,8 @@ def test_a_map_that_fails_leaves_its_bar_where_it_stood_and_the_error_below(styl
             bar.update()
             raise ValueError("no such row")
     try:
-        anypool.get_pool("thread:2").map(task, range(9), progress=STYLE)
+        with anypool.get_pool("thread:2") as pool:
+            pool.map(task, range(9), progress=STYLE)
     except ValueError as error:
         print("failed:", error)
     """

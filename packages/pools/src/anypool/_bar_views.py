@@ -90,6 +90,7 @@ class Rich(View):
     most = 10
     _picture: Any = None
     _views = 0
+    _drawn = 0.0
 
     def __init__(self, bar: Bar) -> None:
         self._leave = not bar.inner
@@ -100,7 +101,11 @@ class Rich(View):
         self._task = Rich._picture.add_task(bar.label, total=bar.total, completed=bar.done)
 
     def reach(self, done: int) -> None:
-        Rich._picture.update(self._task, completed=done)
+        now = monotonic()
+        redraw = now - Rich._drawn >= 2 * _REDRAW
+        if redraw:
+            Rich._drawn = now
+        Rich._picture.update(self._task, completed=done, refresh=redraw)
 
     def close(self) -> None:
         picture = Rich._picture
@@ -110,7 +115,9 @@ class Rich(View):
             picture.console.print(picture.make_tasks_table([task]))
         picture.remove_task(self._task)
         Rich._views -= 1
-        if not Rich._views:
+        if Rich._views:
+            picture.refresh()
+        else:
             Rich._picture = None
             picture.stop()
 
@@ -127,11 +134,12 @@ def _picture() -> Any:
     )
 
     console = Console(stderr=True)
+    # Not by a thread: who prints a line and who draws would come between each other.
     # What goes to the other stream is written above the bars if both are the terminal.
     both = console.is_terminal and sys.stdout is not None and sys.stdout.isatty()
     return Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TimeRemainingColumn(), console=console, refresh_per_second=5, transient=True, redirect_stdout=both,
+        TimeRemainingColumn(), console=console, auto_refresh=False, transient=True, redirect_stdout=both,
     )  # fmt: skip
 
 

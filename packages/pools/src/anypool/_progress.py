@@ -14,8 +14,9 @@ from time import monotonic
 from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
-from anypool._context import is_worker, scope
-from anypool._relay import TICK, tell
+from anypool import _task
+from anypool._context import is_worker
+from anypool._relay import TICK, abroad, tell
 
 __all__: list[str] = []
 
@@ -57,6 +58,8 @@ class _State:
 _states: dict[Key, _State] = {}
 # Those whose object is gone, to be sent and forgotten.
 _gone: deque[_State] = deque()
+# The bars that are open in workers of this process, by host and process id.
+of_workers: dict[tuple[str, int], set[Key]] = {}
 # The bars that live: made here, or made elsewhere and given to tasks here.
 _living: WeakValueDictionary[Key, Progress] = WeakValueDictionary()
 
@@ -143,9 +146,10 @@ class Progress:
         of = "" if self._total is None else f" of {self._total}"
         return f"<anypool.Progress {self._label!r}: {self.done}{of}>"
 
-    def __del__(self) -> None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
         # Collection may strike in the midst of a message, so it is left to whoever sends the next one.
-        if not (getattr(self, "_closed", True) or sys.is_finalizing()):
+        # And at the end of the process modules have lost what was in them.
+        if not (getattr(self, "_closed", True) or ending()):
             _gone.append(self._state)
             if not _inside():
                 flush()
@@ -203,8 +207,7 @@ def _known(key: Key, total: int | None, label: str) -> Progress:
 
 def _inside() -> bool:
     """Whether a task runs here."""
-    here = scope()
-    return is_worker() or (here is not None and here.source != "plan()")
+    return is_worker() or _task.current() is not None
 
 
 def _send(state: _State, *, over: bool = False) -> None:
@@ -216,22 +219,32 @@ def _send(state: _State, *, over: bool = False) -> None:
             opening, state.opening = state.opening, None
             if over and _states.get(state.key) is state:
                 del _states[state.key]
-        over = over and state.key[0] == _home
-        if count or opening or over:
-            _post((*state.key, count, opening and (*opening, monotonic() - state.made), over))
+        last = over and state.key[0] == _home
+        if not (count or opening or last):
+            return
+        if not _post((*state.key, count, opening and (*opening, monotonic() - state.made), last)):
+            # A thread that a task has started can't, where the process is another's; who ends the chunk can.
+            with _lock:
+                state.unsent += count
+                state.opening = opening
+            if last:
+                _gone.append(state)
 
 
-def _post(message: Any) -> None:
-    # In a worker nobody looks.
-    if not tell(TICK, message) and not is_worker():
-        from anypool import _bars
+def _post(message: Any) -> bool:
+    if tell(TICK, message):
+        return True
+    if is_worker() or abroad():
+        return False
+    from anypool import _bars
 
-        _bars.take(message)
+    _bars.take(message)
+    return True
 
 
 def flush() -> None:
     """Send what is not on its way yet: at the end of each chunk, before its outcome."""
-    while _gone:
+    for _ in range(len(_gone)):
         try:
             _send(_gone.popleft(), over=True)
         except IndexError:
@@ -241,13 +254,29 @@ def flush() -> None:
             _send(state)
 
 
+_task.at_end.append(flush)
+
+
 def ticked(message: Any) -> None:
     """What a task in another process has sent; passed on where this one is a task itself."""
-    if (state := _states.get((message[0], message[1]))) is not None:
+    home, number, count, opening, over = message
+    key = home, number
+    now = _task.current()
+    if isinstance(now, _task.spoken) and (opening or over):
+        bars = of_workers.setdefault(now.task[2:], set())
+        (bars.add if opening and not over else bars.discard)(key)
+    if (state := _states.get(key)) is not None:
         with _lock:
-            state.done += message[2]
+            state.done += count
     with _order:
         _post(message)
+
+
+def lost(host: str, pid: int) -> None:
+    """A worker has ended: what it has opened ends as well."""
+    for key in of_workers.pop((host, pid), ()):
+        with _order:
+            _post((*key, 0, None, True))
 
 
 @contextmanager
@@ -316,8 +345,8 @@ def _after_fork() -> None:
         state.opening = None
         state.ticks.clear()
         state.unsent = 0
-    _states.clear()
-    _gone.clear()
+    for left in (_states, _gone, of_workers):
+        left.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

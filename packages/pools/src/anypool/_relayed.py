@@ -7,6 +7,7 @@ import marshal
 import sys
 from collections import deque, namedtuple
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from anypool._relay import ERR, LOG, OUT, TICK, WARNING, Entry
@@ -105,7 +106,7 @@ class Relayed:
         slot, of, where, kind, index = whose
         try:
             name, host, pid = identify(slot)
-            with spoken(Task(index, name, where or host, of or pid)):
+            with spoken(Task(index, name, where or host, of or pid)), _room(kind):
                 _SHOW[kind](payload)
         except Exception as error:  # noqa: BLE001 - the user's own stream or handler, or none
             let_through(error)
@@ -115,6 +116,12 @@ class Relayed:
         if decoder is None:
             decoder = self._decoders[slot, kind] = _Decoder("backslashreplace")
         return decoder.decode(data)
+
+
+def _room(kind: int) -> AbstractContextManager[object]:
+    """Bars that are drawn make room for what is written; there are none where nobody has imported them."""
+    progress = None if kind == TICK else sys.modules.get("anypool._progress")
+    return nullcontext() if progress is None else progress.around_output()
 
 
 def _print(text: str) -> None:

@@ -3,7 +3,7 @@
 Imported when the first such object is met; importing cloudpickle takes some 20 ms.
 """
 
-
+# ruff: noqa: ARG001  every reducer is called with the pickler, though few need it
 # ruff: noqa: SLF001  the reducers of cloudpickle have private names; a test checks that they are there
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """An array over a file arrives as an array over the same file, so that what is written to it is written there."""
 
+# ruff: noqa: ARG001  every reducer is called with the pickler
+
 from __future__ import annotations
 
 import mmap

@@ -1,5 +1,7 @@
 """The pickler: the standard C one, asked about functions, classes and modules only; data stays at C speed."""
 
+# ruff: noqa: ARG001  every reducer is called with the pickler, though few need it
+
 from __future__ import annotations
 
 import _io

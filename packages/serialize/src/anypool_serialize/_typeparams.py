@@ -1,5 +1,7 @@
 """Type parameters, type aliases and new types by value."""
 
+# ruff: noqa: ARG001  every reducer is called with the pickler, though few need it
+
 from __future__ import annotations
 
 import sys
