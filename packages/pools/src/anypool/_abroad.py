@@ -70,9 +70,7 @@ def prepare(data: bytes) -> Callable[[], bytes]:
             found = list(replies) or [first]
             _relay.flush()
         if said:
-            heard = _relay.relayed(_relay.trimmed(said))
-            heard.parts.append(os.uname().nodename.encode())
-            found.insert(0, heard)
+            found.insert(0, _relay.relayed(_relay.trimmed(said), os.uname().nodename))
         return b"".join([piece for each in found for piece in encode(each)])
 
     return call

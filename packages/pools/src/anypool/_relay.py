@@ -23,7 +23,7 @@ __all__: list[str] = []
 OUT, ERR, TICK, LOG, WARNING = 1, 2, 3, 4, 5
 _PIECE = 64 << 10
 # Bytes of output that a chunk's reply carries at most; of more the oldest is dropped.
-_MOST = 64 << 20
+_MOST = 256 << 20
 
 # Kind, index of the item or None, and what it says.
 Entry = tuple[int, "int | None", "Any"]
@@ -47,9 +47,9 @@ def tell(kind: int, payload: object) -> bool:
     return True
 
 
-def relayed(entries: list[Entry]) -> Message:
-    """The message that carries them, and says which process."""
-    return Message(Kind.RELAY, seq=os.getpid(), count=len(entries), meta=marshal.dumps(entries))
+def relayed(entries: list[Entry], host: str = "") -> Message:
+    """The message that carries them, and says of which process; of which host, if that may be another."""
+    return Message(Kind.RELAY, seq=os.getpid(), count=len(entries), meta=host.encode(), parts=[marshal.dumps(entries)])
 
 
 class Speaker:

@@ -56,7 +56,8 @@ class Relayed:
 
     def put(self, slot: int, message: Message) -> None:
         """A RELAY message of a slot's worker."""
-        entries: list[Entry] = marshal.loads(message.meta)  # noqa: S302 - no more trusted than results
+        part: Any = message.parts[0]
+        entries: list[Entry] = marshal.loads(part)  # noqa: S302 - no more trusted than results
         for kind, _, payload in entries:
             if kind != TICK:
                 piece = payload if kind in (OUT, ERR) else f"{payload[0].rstrip()}\n".encode(errors="replace")
@@ -64,8 +65,7 @@ class Relayed:
         if self.passing is not None:
             self.passing(slot, message)
             return
-        parts: list[Any] = message.parts
-        self.waiting.append(_Said(slot, message.seq, bytes(parts[0]).decode() if parts else "", entries))
+        self.waiting.append(_Said(slot, message.seq, bytes(message.meta).decode(), entries))
 
     def put_output(self, slot: int, kind: int, data: bytes) -> None:
         """What came out of a worker process by its descriptors, past its tasks' streams."""
