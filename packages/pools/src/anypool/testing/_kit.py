@@ -17,6 +17,7 @@ _THEMES = (
     "errors",
     "limits",
     "profiles",
+    "progressing",
     "output",
     "life",
     "nesting",
@@ -38,6 +39,7 @@ from anypool.testing._nesting import Nesting  # noqa: E402
 from anypool.testing._order import Order  # noqa: E402
 from anypool.testing._output import Output  # noqa: E402
 from anypool.testing._profiles import Profiles  # noqa: E402
+from anypool.testing._progressing import Progressing  # noqa: E402
 from anypool.testing._recipes import Recipes  # noqa: E402
 from anypool.testing._reductions import Reductions  # noqa: E402
 from anypool.testing._results import Results  # noqa: E402
@@ -50,7 +52,21 @@ _OPEN = {"launcher", "deviations", "limit"}
 
 # pytest runs the tests of the last base first; those that may break an executor come last.
 class LauncherTests(
-    Claims, Faults, Life, Nesting, Output, Profiles, Limits, Graphs, Results, Errors, Reductions, Order, Maps, Recipes
+    Claims,
+    Faults,
+    Life,
+    Nesting,
+    Output,
+    Progressing,
+    Profiles,
+    Limits,
+    Graphs,
+    Results,
+    Errors,
+    Reductions,
+    Order,
+    Maps,
+    Recipes,
 ):
     """Runs the contract of a launcher: subclass it, and define a fixture `launcher` that returns what `get_pool` takes.
 

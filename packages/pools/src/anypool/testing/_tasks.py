@@ -10,7 +10,7 @@ import time
 import warnings
 from typing import Any
 
-from anypool import current_task
+from anypool import current_task, get_pool, progress
 
 __all__: list[str] = []
 
@@ -213,16 +213,12 @@ def where() -> tuple[str, int]:
 
 def below() -> tuple[str, int]:
     """What a task gets for its own tasks: name of the launcher and number of workers."""
-    from anypool import get_pool
-
     with get_pool() as pool:
         return pool.launcher.name, len(pool)
 
 
 def descend(_: Any = None) -> list[str]:
     """The launchers of all levels from here on, each opened in a task of the one before."""
-    from anypool import get_pool
-
     with get_pool() as pool:
         if pool.launcher.name == "serial":
             return ["serial"]
@@ -273,3 +269,46 @@ def say_and_die_at(item: int, fate: Fate, at: int) -> int:
         print("complained before the end", file=sys.stderr)  # noqa: T201 - tried
         fate.strike()
     return item
+
+
+def tick_given(item: int, bar: Any) -> int:
+    """Tick a bar of the caller as often as the item says."""
+    for _ in range(item):
+        bar.update()
+    return item
+
+
+def tick_own(item: int) -> int:
+    """Tick a bar of the task's own that often; at a negative number once, and raise."""
+    with progress(abs(item), f"item {item}") as bar:
+        for _ in range(item):
+            bar.update()
+        if item < 0:
+            bar.update()
+            raise ValueError(item)
+    return item
+
+
+def tick_dropped(item: int) -> int:
+    """The same without ending it."""
+    bar = progress(item, f"item {item}")
+    bar.update(item)
+    return item
+
+
+def tick_and_die_at(item: int, fate: Fate, at: int) -> int:
+    """Tick a bar, and at one item, at its first try, end the process in the middle of it."""
+    bar = progress(2, f"item {item}")
+    bar.update()
+    if item == at and not fate.deaths:
+        # For so long that it is sent.
+        time.sleep(0.15)
+        bar.update()
+        fate.strike()
+    return item
+
+
+def map_within(item: int) -> int:
+    """Map over that many items, with progress."""
+    with get_pool() as pool:
+        return sum(pool.map(abs, range(item), progress=True))
