@@ -147,6 +147,41 @@ def test_what_is_printed_around_bars_stands_above_them_in_whole_lines(tmp_path):
         assert (lines, bar[:9]) == (said, "bar: 100%")
 
 
+@pytest.mark.parametrize("style", ["True", "'rich'"])
+@pytest.mark.parametrize("launcher", ["thread", "process"])
+def test_what_tasks_and_the_caller_print_stands_above_the_bars(launcher, style, tmp_path):
+    text = """
+    def task(n):
+        with anypool.progress(10, f"file {n}") as bar:
+            bar.update(3)
+            time.sleep(0.7)
+            bar.update(3)
+            print("task", n, "prints", end="\\n")
+            sys.stderr.write(f"task {n} complains\\n") if "LAUNCHER" == "process" else None
+            wait_for("go")
+        return n
+    with anypool.get_pool("LAUNCHER:2", oversubscribe=True) as pool:
+        results = pool.imap(task, range(2), progress=STYLE)
+        for n in results:
+            print("result", n)
+    print("end", sys.stdout is sys.__stdout__)
+    """
+    count = 2 if launcher == "thread" else 4
+    with Terminal(program(text, launcher, style), tmp_path) as terminal:
+        # Above the bars.
+        terminal.until(
+            lambda lines: len(bars_of(lines)) == 2 and all(re.match(r"task \d \w+s$", line) for line in lines[:count])
+        )
+        (tmp_path / "go").touch()
+        lines = terminal.to_its_end()
+    said = ["result 0", "result 1", "task 0 prints", "task 1 prints"]
+    if launcher == "process":
+        said += ["task 0 complains", "task 1 complains"]
+    bars = [line for line in lines if line not in said]
+    assert (sorted(set(lines) & set(said)), len(lines)) == (sorted(said), len(said) + 2)
+    assert has(bars, r"^task\b.* 2/2 ", "^end True$")
+
+
 def test_of_many_tasks_a_terminal_shows_twenty_at_a_time_and_none_afterwards(tmp_path):
     text = """
     def task(n):
@@ -175,7 +210,7 @@ def test_a_map_that_fails_leaves_its_bar_where_it_stood_and_the_error_below(styl
             bar.update()
             raise ValueError("no such row")
     try:
-        with anypool.get_pool("thread:2") as pool:
+        with anypool.get_pool("thread:1") as pool:
             pool.map(task, range(9), progress=STYLE)
     except ValueError as error:
         print("failed:", error)

@@ -134,9 +134,9 @@ def _picture() -> Any:
     )
 
     console = Console(stderr=True)
-    # Not by a thread: who prints a line and who draws would come between each other.
-    # What goes to the other stream is written above the bars if both are the terminal.
+    # What goes to stdout is written above the bars if that is the same terminal.
     both = console.is_terminal and sys.stdout is not None and sys.stdout.isatty()
+    # Not drawn by a thread: who prints a line and who draws would come between each other.
     return Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TimeRemainingColumn(), console=console, auto_refresh=False, transient=True, redirect_stdout=both,

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from anypool._bar_lines import Lines, lines
 from anypool._strike import let_through
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _open: dict[Key, Bar] = {}
 # Of these, those that have a place on the screen, and those that may get one later.
 _drawn: list[Bar] = []
 _waiting: deque[Bar] = deque()
+_lines: Lines | None = None
+_room = False
 # What was open when this process was forked is the parent's: never closed here.
 _parents: list[object] = []
 
@@ -82,6 +85,7 @@ def _begin() -> None:
 
 
 def _open_view(bar: Bar) -> None:
+    global _lines
     from anypool._bar_views import VIEWS
 
     kind = VIEWS[bar.style or _usual()]
@@ -90,6 +94,8 @@ def _open_view(bar: Bar) -> None:
     bar.view = kind(bar)
     if kind.most:
         _drawn.append(bar)
+        if len(_drawn) == 1:
+            _lines = lines()
     bar.view.reach(bar.done)
 
 
@@ -100,13 +106,15 @@ def _reach(bar: Bar) -> None:
 
 def _end(key: Key) -> None:
     bar = _open.pop(key)
-    if bar.view is None:
-        if not bar.failed:
-            _waiting.remove(bar)
-        return
+    if bar in _waiting:
+        _waiting.remove(bar)
     if bar in _drawn:
         _drawn.remove(bar)
-    _attempt(bar, _close)
+        if not _drawn and _lines is not None:
+            # The other way round than they came: a view may have another stream in its place as well.
+            _lines.leave()
+    if bar.view is not None:
+        _attempt(bar, _close)
 
 
 def _close(bar: Bar) -> None:
@@ -167,13 +175,20 @@ def check() -> None:
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """Bars make room for what is written within the block."""
-    with _lock:
-        kinds = {type(bar.view): bar.view for bar in _drawn if bar.view is not None}
-        with ExitStack() as stack:
-            for view in kinds.values():
+    """Bars make room for what is written within the block, which may be written by way of another."""
+    global _room
+    with _lock, ExitStack() as stack:
+        if not _room:
+            _room = True
+            stack.callback(_room_is_over)
+            for view in {type(bar.view): bar.view for bar in _drawn if bar.view is not None}.values():
                 stack.enter_context(view.aside())
-            yield
+        yield
+
+
+def _room_is_over() -> None:
+    global _room
+    _room = False
 
 
 def close_all() -> None:
@@ -184,9 +199,9 @@ def close_all() -> None:
 
 
 def _after_fork() -> None:
-    global _open, _drawn, _waiting, _lock
+    global _open, _drawn, _waiting, _lock, _room
     _parents.append(_open)
-    _open, _drawn, _waiting, _lock = {}, [], deque(), threading.RLock()
+    _open, _drawn, _waiting, _lock, _room = {}, [], deque(), threading.RLock(), False
 
 
 os.register_at_fork(after_in_child=_after_fork)
