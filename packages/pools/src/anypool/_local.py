@@ -21,7 +21,7 @@ from anypool._helper import helper
 from anypool._result import refuse
 from anypool._serve import serve_here
 from anypool._slot import Cause, Flight
-from anypool._strike import belongs_here, struck
+from anypool._strike import callers_own
 from anypool._task import here
 
 __all__: list[str] = []
@@ -96,7 +96,7 @@ class SerialCrew(_Local):
         if not self._waiting:
             return []
         flight = self._waiting.popleft()
-        return [Replied(0, flight.seq, _run(flight.chunk, _callers_own))]
+        return [Replied(0, flight.seq, _run(flight.chunk, callers_own))]
 
     def kill(self, slot: int) -> None:
         """Nothing runs but what the caller itself runs."""
@@ -124,19 +124,12 @@ class SerialCrew(_Local):
         """Nothing to end."""
 
 
-def _callers_own(error: BaseException) -> bool:
-    # A handler that says sys.exit() means the program that was interrupted, not the item that ran; and so does one that
-    # struck when no item's own code ran.
-    if isinstance(error, KeyboardInterrupt):
-        return True
-    frames = struck(error)
-    return bool(frames) and (isinstance(error, SystemExit) or belongs_here(frames[-1]))
-
-
 def _run(chunk: Chunk, passing: Callable[[BaseException], bool] | None = None) -> Direct:
     job = chunk.job
-    return serve_here(job.body.calling, job.mode, chunk.payload, chunk.skip, chunk.count, job.budget, job.stop,
-                      chunk.first if job.number else None, passing)  # fmt: skip
+    first = chunk.first if job.number else None
+    return serve_here(
+        job.body.calling, job.mode, chunk.payload, chunk.skip, chunk.count, job.budget, job.stop, first, passing
+    )
 
 
 class _Worker(Task):

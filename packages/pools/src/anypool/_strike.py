@@ -44,3 +44,15 @@ def let_through(error: BaseException) -> None:
     """Raise it again if a signal's handler raised it: that was meant for the program, not for what was under way."""
     if struck(error):
         raise error
+
+
+def callers_own(error: BaseException) -> bool:
+    """Whether what a task in the caller's own thread raised means the caller.
+
+    A handler that says sys.exit() means the program that was interrupted, not the item that ran; and so does one that
+    struck when no item's own code ran.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    frames = struck(error)
+    return bool(frames) and (isinstance(error, SystemExit) or belongs_here(frames[-1]))

@@ -12,7 +12,7 @@ import pytest
 
 from anypool import Pool, get_pool
 from anypool.testing._base import METHODS, Kit
-from anypool.testing._tasks import drawn, wait_if_first
+from anypool.testing._tasks import drawn, drawn_from_state, wait_if_first
 
 __all__: list[str] = []
 
@@ -114,6 +114,20 @@ class Maps(Kit):
         assert pool.map(drawn, range(40), seed=7, chunksize=3) == expected
         assert list(pool.imap(drawn, range(40), seed=7)) == expected
         assert len(set(pool.map(drawn, range(40)))) == 40
+
+    def test_a_seed_sets_the_state_of_random_and_numpy_for_tasks_in_main_threads(self, pool: Pool) -> None:
+        with get_pool("serial") as serial:
+            expected = [numbers for _, *numbers in serial.map(drawn_from_state, range(40), seed=7)]
+        for size in (1, 7, None):
+            found = pool.map(drawn_from_state, range(40), seed=7, chunksize=size)
+            for (alone, *numbers), wanted in zip(found, expected, strict=True):
+                # Threads that share it would draw each other's.
+                assert numbers == wanted or not alone
+
+    def test_without_a_seed_no_two_tasks_draw_the_same(self, pool: Pool) -> None:
+        drawn_by_all = pool.map(drawn_from_state, range(40), chunksize=1)
+        assert len({number for _, number, _ in drawn_by_all}) == 40
+        assert len({number for _, _, number in drawn_by_all}) == 40
 
     def test_progress_is_shown_on_stderr(self, pool: Pool, capsys: pytest.CaptureFixture[str]) -> None:
         assert pool.map(abs, range(5), progress=True) == list(range(5))

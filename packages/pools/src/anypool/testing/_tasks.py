@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import random
 import socket
 import sys
+import threading
 import time
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 from anypool import current_task, get_pool, progress
@@ -108,6 +112,12 @@ def drawn(_: int) -> float:
     from anypool import rng
 
     return rng().random()
+
+
+def drawn_from_state(_: int) -> tuple[bool, float, float]:
+    """A number from the state that a process shares, and one of numpy's if there is numpy; whether it has one task."""
+    numpy: Any = sys.modules.get("numpy") or (importlib.import_module("numpy") if find_spec("numpy") else random)
+    return threading.current_thread() is threading.main_thread(), random.random(), numpy.random.random()  # noqa: S311
 
 
 def half(item: int) -> float:
