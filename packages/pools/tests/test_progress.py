@@ -413,6 +413,25 @@ def test_a_log_without_a_total_has_a_line_whenever_twice_as_many_are_done(plain,
     assert lines(capsys.readouterr()) == ["lines: 100it", "lines: 200it", "lines: 400it", "lines: 800it"]
 
 
+def test_the_bars_of_tasks_have_one_line_in_five_seconds_all_together(plain, clock, capsys, monkeypatch):
+    monkeypatch.setattr(_bar_views.Log, "_inner_said", 0.0)
+
+    def task(n):
+        bars = [anypool.progress(100, f"file {number}") for number in range(20)]
+        for _ in range(n):
+            clock.now += 0.2
+            for bar in bars:
+                bar.update()
+        clock.now += 5
+        for bar in bars:
+            bar.close()
+
+    with get_pool("serial") as pool:
+        pool.map(task, [100])
+    # Of 25 s, the last five of which have the ends.
+    assert len(lines(capsys.readouterr())) == 5
+
+
 def test_of_a_thousand_short_tasks_a_log_has_no_word(plain, capsys, caplog):
     def task(n):
         with anypool.progress(3, f"file {n}") as bar:

@@ -272,6 +272,7 @@ def streams(outputs, name):
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == name)
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_widgets_which_are_full_at_the_end(tmp_path):
     (tmp_path / "go").touch()
     outputs, states = executed(program(STANDING), tmp_path)
@@ -284,6 +285,7 @@ def test_a_notebook_shows_widgets_which_are_full_at_the_end(tmp_path):
     assert streams(outputs, "stderr").count("read") == 0
 
 
+@pytest.mark.slow
 def test_a_notebook_without_widgets_shows_text(tmp_path):
     (tmp_path / "go").touch()
     (tmp_path / "ipywidgets.py").write_text("raise ImportError('not here')")

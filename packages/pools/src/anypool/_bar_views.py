@@ -146,9 +146,12 @@ def _picture() -> Any:
 class Log(View):
     """Lines by the logger `anypool.progress` at INFO, or plain ones on stderr where it has none to take them.
 
-    A line for each tenth, or each minute, at most every five seconds, and one at the end. A task's bar that ends before
-    its first line is told at DEBUG only.
+    A line for each tenth, or each minute, at most every five seconds, and one at the end. The bars of tasks have one
+    line in five seconds all together; the end of one that has had none is told at DEBUG only.
     """
+
+    # When the last of a task's bars was written.
+    _inner_said = 0.0
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -156,23 +159,29 @@ class Log(View):
         self._told = -1
 
     def reach(self, done: int) -> None:
-        passed = monotonic() - self._said
-        if passed < _SOONEST:
+        now = monotonic()
+        passed = now - self._said
+        if passed < _SOONEST or not self._may(now):
             return
-        total = self._bar.total
-        step = max(self._told, 0) if total is None else total / 10
-        if done - max(self._told, 0) >= step or passed >= _LATEST:
+        total, told = self._bar.total, max(self._told, 0)
+        if done - told >= (told if total is None else total / 10) or passed >= _LATEST:
             self._say(logging.INFO)
 
     def close(self) -> None:
         if self._told != self._bar.done:
-            self._say(logging.INFO if self._told >= 0 or not self._bar.inner else logging.DEBUG)
+            self._say(logging.INFO if not self._bar.inner or (self._told >= 0 and self._may(monotonic())) else
+                      logging.DEBUG)  # fmt: skip
+
+    def _may(self, now: float) -> bool:
+        return not self._bar.inner or now - Log._inner_said >= _SOONEST
 
     def _say(self, level: int) -> None:
         from tqdm.std import tqdm
 
         bar, now = self._bar, monotonic()
         self._said, self._told = now, bar.done
+        if bar.inner and level == logging.INFO:
+            Log._inner_said = now
         line = tqdm.format_meter(bar.done, bar.total, now - bar.opened, ncols=0, prefix=bar.label)
         logger = logging.getLogger("anypool.progress")
         if logger.isEnabledFor(level) and logger.hasHandlers():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import deque
 from collections.abc import Iterable
@@ -380,7 +381,9 @@ class Engine(Renewing):
             self._break(error := self.broken or PoolClosed("the pool was closed before this was done"))
             for result in self._gathering.values():
                 settle([result], failed(error))
-            self._end_bars(self.desk.slots)
+            # There once a task has had a bar.
+            progress = sys.modules.get("anypool._progress")
+            workers = [self.crew.identify(slot)[1:] for slot in self.desk.slots] if progress is not None else []
             self.desk.slots.clear()
             self.desk.in_flight = 0
             self._notify()
@@ -390,3 +393,5 @@ class Engine(Renewing):
             self._finalizer.detach()
         with self._no_driver():
             self.crew.close()
+        if progress is not None:
+            progress.end_bars(workers)

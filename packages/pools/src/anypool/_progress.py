@@ -258,25 +258,34 @@ _task.at_end.append(flush)
 
 
 def ticked(message: Any) -> None:
-    """What a task in another process has sent; passed on where this one is a task itself."""
+    """What a task in another process has sent, to be passed on where this one is a task itself; None: it has ended."""
+    now = _task.current()
+    worker = now.task[2:] if isinstance(now, _task.spoken) else ("", 0)
+    if message is None:
+        end_bars([worker])
+        return
     home, number, count, opening, over = message
     key = home, number
-    now = _task.current()
-    if isinstance(now, _task.spoken) and (opening or over):
-        bars = of_workers.setdefault(now.task[2:], set())
+    if opening or over:
+        bars = of_workers.setdefault(worker, set())
         (bars.add if opening and not over else bars.discard)(key)
-    if (state := _states.get(key)) is not None:
-        with _lock:
-            state.done += count
+        if not bars:
+            del of_workers[worker]
+    state = _states.get(key) if home == _home else None
+    if state is not None:
+        state.ticks.append(count)
+        _send(state)
+        return
     with _order:
         _post(message)
 
 
-def lost(host: str, pid: int) -> None:
-    """A worker has ended: what it has opened ends as well."""
-    for key in of_workers.pop((host, pid), ()):
-        with _order:
-            _post((*key, 0, None, True))
+def end_bars(workers: Iterable[tuple[str, int]]) -> None:
+    """These, by host and process id, have ended: so does what they have opened."""
+    for worker in workers:
+        for key in of_workers.pop(worker, ()):
+            with _order:
+                _post((*key, 0, None, True))
 
 
 @contextmanager

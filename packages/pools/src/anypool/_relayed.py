@@ -51,6 +51,7 @@ class Relayed:
         # What comes in pieces may be cut within a character.
         self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
         self.tails: dict[int, bytes] = {}
+        self._ticked = False
         # What a hub does with a worker's message instead of showing it.
         self.passing: Callable[[int, Message], None] | None = None
 
@@ -59,13 +60,20 @@ class Relayed:
         part: Any = message.parts[0]
         entries: list[Entry] = marshal.loads(part)  # noqa: S302 - no more trusted than results
         for kind, _, payload in entries:
-            if kind != TICK:
+            if kind == TICK:
+                self._ticked = True
+            else:
                 piece = payload if kind in (OUT, ERR) else f"{payload[0].rstrip()}\n".encode(errors="replace")
                 self.tails[slot] = (self.tails.get(slot, b"") + piece)[-_TAIL:]
         if self.passing is not None:
             self.passing(slot, message)
             return
         self.waiting.append(_Said(slot, message.seq, bytes(message.meta).decode(), entries))
+
+    def ended(self, slot: int, host: str, pid: int) -> None:
+        """A worker has ended; so have the bars that its tasks have opened."""
+        if self._ticked and self.passing is None:
+            self.waiting.append(_Said(slot, pid, host, [(TICK, None, None)]))
 
     def put_output(self, slot: int, kind: int, data: bytes) -> None:
         """What came out of a worker process by its descriptors, past its tasks' streams."""

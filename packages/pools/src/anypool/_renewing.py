@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from abc import abstractmethod
-from collections.abc import Iterable
-from functools import partial
 
 from anypool._crew import Crew
 from anypool._desk import Desk
 from anypool._driver import Driver
 from anypool._errors import WorkerLost
-from anypool._helper import helper
 from anypool._slot import Cause
 from anypool._strike import let_through
 
@@ -38,7 +34,6 @@ class Renewing(Driver):
         if slot is None:
             self.crew.stop(number)
             return
-        self._end_bars([number])
         false_start = self.desk.lost(number, cause)
         if slot.closing:
             del self.desk.slots[number]
@@ -49,13 +44,6 @@ class Renewing(Driver):
             self._give_up(number, f"{cause.text}\n{cause.stderr}", None)
             return
         self._renew(number)
-
-    def _end_bars(self, slots: Iterable[int]) -> None:
-        """End the progress bars of workers that can't do that any more; the lock is held, so later."""
-        progress = sys.modules.get("anypool._progress")
-        if progress is not None and progress.of_workers:
-            for slot in slots:
-                helper.call(partial(progress.lost, *self.crew.identify(slot)[1:]))
 
     def _renew(self, number: int) -> None:
         try:
