@@ -22,7 +22,7 @@ LIMIT = 150  # seconds, for what may be slow to download or build
 
 # What the core runs by itself, and what each extra adds to it; `all` is the union.
 ALONE = {"serial", "thread", "process"}
-ADDED: dict[str, set[str]] = {"multiprocess": {"multiprocess"}, "testing": set()}
+ADDED: dict[str, set[str]] = {"multiprocess": {"multiprocess"}, "rich": set(), "testing": set()}
 EXTRAS = {**ADDED, "all": set().union(*ADDED.values())}
 
 each_package = pytest.mark.parametrize("name", FOLDERS)

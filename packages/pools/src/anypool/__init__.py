@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anypool._plugins import register, unregister
     from anypool._pool import Pool
     from anypool._profile import Profile
+    from anypool._progress import Progress, progress
     from anypool._result import Result
     from anypool._seeding import rng
     from anypool._select import get_pool
@@ -63,6 +64,7 @@ _PLACES = {
     "_plugins": ["register", "unregister"],
     "_pool": ["Pool"],
     "_profile": ["Profile"],
+    "_progress": ["Progress", "progress"],
     "_result": ["Result"],
     "_seeding": ["rng"],
     "_select": ["get_pool"],
@@ -101,6 +103,7 @@ __all__ = [
     "Process",
     "ProcessPool",
     "Profile",
+    "Progress",
     "RemoteError",
     "RemoteTraceback",
     "Result",
@@ -122,6 +125,7 @@ __all__ = [
     "get_pool",
     "hookimpl",
     "plan",
+    "progress",
     "register",
     "rng",
     "unregister",

@@ -19,6 +19,7 @@ from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._helper import helper
 from anypool._late import GRACE
+from anypool._relayed import ender
 from anypool._renewing import Renewing
 from anypool._result import Result, announce, revoke, settle
 from anypool._sizing import Paces
@@ -388,6 +389,7 @@ class Engine(Renewing):
             self._break(error := self.broken or PoolClosed("the pool was closed before this was done"))
             for result in self._gathering.values():
                 settle([result], failed(error))
+            end_bars = ender(self.crew.identify, self.desk.slots)
             self.desk.slots.clear()
             self.desk.in_flight = 0
             self._notify()
@@ -397,3 +399,4 @@ class Engine(Renewing):
             self._finalizer.detach()
         with self._no_driver():
             self.crew.close()
+        end_bars()

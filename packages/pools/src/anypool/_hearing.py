@@ -205,6 +205,7 @@ class Hearing(ABC):
         slot = channel.slot
         self._false_starts[slot] = 0 if channel.answered else self._false_starts.get(slot, 0) + 1
         self._buffers.forget(channel.pid)
+        self.relayed.ended(slot, os.uname().nodename, channel.pid)
         channel.lost = True
         # It is forgotten by `renew` or `stop`, under the lock of those who might be writing to it.
         if not channel.ended:

@@ -7,12 +7,15 @@ import operator
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from anypool._engine import Engine
 from anypool._errors import PoolClosed
 from anypool._feeding import feed_ahead
 from anypool._stream import Stream
+
+if TYPE_CHECKING:
+    from anypool._progress import Progress, Told
 
 __all__: list[str] = []
 
@@ -58,10 +61,10 @@ class Batches:
         stream: Stream,
         keep_errors: bool,
         closed: Callable[[], bool],
-        seen: Callable[[int], object] | None,
+        bar: Progress | Told | None,
     ) -> None:
         self._engine, self._stream = engine, stream
-        self._keep_errors, self._closed, self._seen = keep_errors, closed, seen
+        self._keep_errors, self._closed, self._bar = keep_errors, closed, bar
         self._lock = threading.Lock()
         self._reader: int | None = None
         self._pieces: deque[Iterator[Any]] = deque()
@@ -129,8 +132,8 @@ class Batches:
         return not self._engine.desk.flying(stream) if self._closed() else self._engine.hungry(stream)
 
     def _cut(self, values: list[Any], errors: dict[int, BaseException]) -> None:
-        if self._seen is not None:
-            self._seen(len(values))
+        if self._bar is not None:
+            self._bar.reach(self._stream.consumed)
         start = 0
         for at in sorted(errors):
             if self._keep_errors and errors[at] is not self._stream.source.error:
@@ -146,6 +149,8 @@ class Batches:
     def _end(self, kill: bool) -> None:
         if not self._over:
             self._over = True
+            if self._bar is not None:
+                self._bar.close()
             self._engine.end(self._stream, kill)
             self._stream.source.close()
 

@@ -257,15 +257,19 @@ class NestedCrew(OfOneKind):
 
     def _forget_segments(self, events: list[Event]) -> None:
         for event in events:
-            place = self.routes.places.get(event.slot) if isinstance(event, Lost) else None
+            if not isinstance(event, Lost):
+                continue
+            place = self.routes.places.get(event.slot)
             if place is not None and place.pid:
                 self.hubs.forget(place.pid)
+                self.relayed.ended(event.slot, place.host, place.pid)
                 place.pid = 0
 
     def _hub_lost(self, lost: Lost) -> list[Event]:
-        for place in list(self.routes.places.values()):
+        for slot, place in list(self.routes.places.items()):
             if place.hub == lost.slot and place.pid:
                 self.hubs.forget(place.pid)
+                self.relayed.ended(slot, place.host, place.pid)
         events = self.routes.hub_lost(lost.slot, lost.cause)
         if self.routes.all_gone and not self._failed:
             text = f"no hub could be started: {lost.cause.text}\n{lost.cause.stderr}".rstrip()

@@ -33,12 +33,13 @@ class _FoldOptions(TypedDict, total=False):
     `retries`: how often an item may run again; by default twice after a lost worker, never after an exception; 0
     promises at most once. `retry_on`: exception classes to retry; any `Exception` if `retries` is given alone, once if
     `retry_on` is. `buffersize`: items read ahead of the consumer. `strict`: iterables of different length are a
-    `ValueError`. `progress`: a bar on stderr. `seed`: a whole number that gives each item random streams of its own,
-    the same whatever the launcher, the order and the chunks: `anypool.rng()`; in worker processes, and on a serial pool
-    in the main thread without `timeout`, also `random` and `numpy.random`. Costs about 30 us an item, 150 once numpy is
-    imported. `needs`, `tags`: only workers that have all, and one, of these tags. `profile`: cProfile in the workers,
-    into this `Profile`; True for the pool's own, `pool.profile`. Costs 3 us an item, from Python 3.12 on 20 to 150,
-    beside what cProfile costs.
+    `ValueError`. `progress`: a bar on stderr, True in the style that suits, else "tqdm", "rich" or "log"; or a function
+    that is called with what is done and the total, which may be None. `seed`: a whole number that gives each item
+    random streams of its own, the same whatever the launcher, the order and the chunks: `anypool.rng()`; in worker
+    processes, and on a serial pool in the main thread without `timeout`, also `random` and `numpy.random`. Costs about
+    30 us an item, 150 once numpy is imported. `needs`, `tags`: only workers that have all, and one, of these tags.
+    `profile`: cProfile in the workers, into this `Profile`; True for the pool's own, `pool.profile`. Costs 3 us an
+    item, from Python 3.12 on 20 to 150, beside what cProfile costs.
     """
 
     chunksize: int | None
@@ -47,7 +48,7 @@ class _FoldOptions(TypedDict, total=False):
     retry_on: type[BaseException] | Iterable[type[BaseException]]
     buffersize: int | None
     strict: bool
-    progress: bool
+    progress: bool | Literal["tqdm", "rich", "log"] | Callable[[int, int | None], object]
     seed: int | None
     needs: str | Collection[str]
     tags: str | Collection[str]
@@ -123,7 +124,7 @@ class Options:
         self.timeout = _positive("timeout", given.get("timeout"))
         self.buffersize = _count("buffersize", given.get("buffersize"), 1)
         self.strict = _flag("strict", given.get("strict", False))
-        self.progress = _flag("progress", given.get("progress", False))
+        self.progress: Any = _progress(given["progress"]) if "progress" in given else False
         self.profile: bool | Profile = _profile(given.get("profile", False))
         self.seed = None if (seed := given.get("seed")) is None else whole("seed", seed, None)
         self.on_error = given.get("on_error", "raise")
@@ -212,6 +213,21 @@ def _profile(value: Any) -> bool | Profile:
         return _flag("profile", value)
     except TypeError:
         raise TypeError(f"profile is True, False or a Profile, got {value!r}") from None
+
+
+def _progress(value: Any) -> Any:
+    if callable(value):
+        return value
+    if not isinstance(value, str):
+        try:
+            value = _flag("progress", value)
+        except TypeError:
+            raise TypeError(f"progress is True, False, a style or a function, got {value!r}") from None
+    if value is not False:
+        from anypool import _bars  # Only who has one needs it.
+
+        _bars.check() if value is True else _bars.style_asked(value, "progress")
+    return value
 
 
 def _positive(name: str, value: object) -> float | None:

@@ -133,8 +133,15 @@ def begin(speaker: Speaker | None) -> None:
         _watch_warnings()
 
 
+def abroad() -> bool:
+    """Whether this process has run tasks of another's."""
+    return bool(_begun)
+
+
 def flush() -> None:
     """What a task has printed is said before its outcome is; user code may have closed or replaced a stream."""
+    for end in _task.at_end:
+        end()
     try:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -6,7 +6,8 @@ import codecs
 import marshal
 import sys
 from collections import deque, namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from anypool._relay import ERR, LOG, OUT, TICK, WARNING, Entry
@@ -50,6 +51,7 @@ class Relayed:
         # What comes in pieces may be cut within a character.
         self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
         self.tails: dict[int, bytes] = {}
+        self._ticked = False
         # What a hub does with a worker's message instead of showing it.
         self.passing: Callable[[int, Message], None] | None = None
 
@@ -58,13 +60,20 @@ class Relayed:
         part: Any = message.parts[0]
         entries: list[Entry] = marshal.loads(part)  # noqa: S302 - no more trusted than results
         for kind, _, payload in entries:
-            if kind != TICK:
+            if kind == TICK:
+                self._ticked = True
+            else:
                 piece = payload if kind in (OUT, ERR) else f"{payload[0].rstrip()}\n".encode(errors="replace")
                 self.tails[slot] = (self.tails.get(slot, b"") + piece)[-_TAIL:]
         if self.passing is not None:
             self.passing(slot, message)
             return
         self.waiting.append(_Said(slot, message.seq, bytes(message.meta).decode(), entries))
+
+    def ended(self, slot: int, host: str, pid: int) -> None:
+        """A worker has ended; so have the bars that its tasks have opened."""
+        if self._ticked and self.passing is None:
+            self.waiting.append(_Said(slot, pid, host, [(TICK, None, None)]))
 
     def put_output(self, slot: int, kind: int, data: bytes) -> None:
         """What came out of a worker process by its descriptors, past its tasks' streams."""
@@ -105,7 +114,7 @@ class Relayed:
         slot, of, where, kind, index = whose
         try:
             name, host, pid = identify(slot)
-            with spoken(Task(index, name, where or host, of or pid)):
+            with spoken(Task(index, name, where or host, of or pid)), _room(kind):
                 _SHOW[kind](payload)
         except Exception as error:  # noqa: BLE001 - the user's own stream or handler, or none
             let_through(error)
@@ -115,6 +124,12 @@ class Relayed:
         if decoder is None:
             decoder = self._decoders[slot, kind] = _Decoder("backslashreplace")
         return decoder.decode(data)
+
+
+def _room(kind: int) -> AbstractContextManager[object]:
+    """Bars that are drawn make room for what is written; there are none where nobody has imported them."""
+    progress = None if kind == TICK else sys.modules.get("anypool._progress")
+    return nullcontext() if progress is None else progress.around_output()
 
 
 def _print(text: str) -> None:
@@ -162,3 +177,13 @@ def _tick(said: Any) -> None:
 
 
 _SHOW: dict[int, Callable[[Any], None]] = {OUT: _print, ERR: _complain, LOG: _log, WARNING: _warn, TICK: _tick}
+
+
+def ender(identify: Identify, slots: Iterable[int]) -> Callable[[], None]:
+    """What is to be called once these workers are gone: bars that their tasks have left open end with them."""
+    # There once a task has had a bar.
+    progress = sys.modules.get("anypool._progress")
+    if progress is None:
+        return lambda: None
+    workers = [identify(slot)[1:] for slot in slots]
+    return lambda: progress.end_bars(workers)

@@ -11,6 +11,7 @@ from operator import length_hint
 # As in `_wire`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Token
     from typing import Any, NamedTuple
 
@@ -45,6 +46,8 @@ _running: ContextVar[running | spoken | None] = ContextVar("anypool_task", defau
 # In a process that is one worker: its name, and what runs, for threads that tasks start.
 _name: str | None = None
 _latest: running | None = None
+# Called when a chunk ends, before its outcome is sent.
+at_end: list[Callable[[], object]] = []
 
 
 class running:  # noqa: N801 - read as a phrase: with running(...)
@@ -69,6 +72,8 @@ class running:  # noqa: N801 - read as a phrase: with running(...)
 
     def __exit__(self, *_: object) -> None:
         global _latest
+        for end in at_end:
+            end()
         _running.reset(self._token)
         _latest = self._before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anypool import _share
@@ -25,6 +25,7 @@ from anypool._strike import let_through
 
 if TYPE_CHECKING:
     from anypool._folding import Combiner
+    from anypool._progress import Progress, Told
     from anypool._seeding import Seeding
 
 __all__: list[str] = []
@@ -153,10 +154,10 @@ def run_map(engine: Engine, stream: Stream, options: Options) -> list[Any]:
 def run_through(engine: Engine, stream: Stream, options: Options, keep: Callable[[list[Any]], object]) -> None:
     """Feed, drive and collect until all results were handed to `keep` in their order; raises what ended the map."""
     keep_errors = options.on_error == "return"
-    kill, shown = True, 0
+    kill = True
     moved = _moved(engine, stream)
     try:
-        with _bar(options, stream) as seen:
+        with _bar(options, stream) if options.progress else nullcontext() as bar:
             while True:
                 feed(engine, stream)
                 if batch := stream.collect_one():
@@ -164,9 +165,8 @@ def run_through(engine: Engine, stream: Stream, options: Options, keep: Callable
                     if errors and (error := _place(values, errors, keep_errors, stream)) is not None:
                         raise error
                     keep(values)
-                    # Of a fold there are fewer values than items.
-                    seen(stream.consumed - shown)
-                    shown = stream.consumed
+                    if bar is not None:
+                        bar.reach(stream.consumed)
                     engine.glance()
                 elif stream.finished and not stream.news:
                     break
@@ -201,34 +201,16 @@ def _place(values: list[Any], errors: dict[int, BaseException], keep: bool, stre
     return None
 
 
-def _bar(options: Options, stream: Stream) -> AbstractContextManager[Callable[[int], object]]:
-    if not options.progress:
-        return nullcontext(lambda _: None)
-    return _tqdm(stream.sizer.length)
+def _bar(options: Options, stream: Stream) -> Progress | Told:
+    from anypool._progress import bar_of  # Only who asks for a bar waits for its import.
 
-
-class _tqdm:  # noqa: N801 - named for what it wraps
-    def __init__(self, length: int | None) -> None:
-        from tqdm.auto import tqdm
-
-        self._bar = tqdm(total=length)
-
-    def __enter__(self) -> Callable[[int], object]:
-        update: Callable[[int], object] = self._bar.update
-        return update
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def reach(self, count: int) -> None:
-        """Show that so many are done, in all."""
-        self._bar.update(count - self._bar.n)
+    return bar_of(options.progress, stream.sizer.length, stream.job.body.calling.function)
 
 
 def iterate(engine: Engine, stream: Stream, options: Options, closed: Callable[[], bool]) -> Iterator[Any]:
     """An iterator over the results of a stream."""
-    seen = _tqdm(stream.sizer.length).__enter__() if options.progress else None
-    batches = Batches(engine, stream, options.on_error == "return", closed, seen)
+    bar = _bar(options, stream) if options.progress else None
+    batches = Batches(engine, stream, options.on_error == "return", closed, bar)
     return Items.from_iterable(batches)
 
 
@@ -238,9 +220,14 @@ def gather_later(engine: Engine, stream: Stream, options: Options) -> Result[lis
     result: Result[list[Any]] = Result(engine)
     begin(result)
     if options.progress:
-        bar = _tqdm(stream.sizer.length)
+        bar = _bar(options, stream)
         stream.watcher = bar.reach
-        result.add_done_callback(bar.__exit__)
+
+        def over(_: object) -> None:
+            bar.reach(stream.settled)
+            bar.close()
+
+        result.add_done_callback(over)
 
     def unpack() -> tuple[list[Any], dict[int, BaseException]]:
         results: list[Any] = []

@@ -17,6 +17,7 @@ _THEMES = (
     "errors",
     "limits",
     "profiles",
+    "progressing",
     "output",
     "sharing",
     "life",
@@ -39,6 +40,7 @@ from anypool.testing._nesting import Nesting  # noqa: E402
 from anypool.testing._order import Order  # noqa: E402
 from anypool.testing._output import Output  # noqa: E402
 from anypool.testing._profiles import Profiles  # noqa: E402
+from anypool.testing._progressing import Progressing  # noqa: E402
 from anypool.testing._recipes import Recipes  # noqa: E402
 from anypool.testing._reductions import Reductions  # noqa: E402
 from anypool.testing._results import Results  # noqa: E402
@@ -58,6 +60,7 @@ class LauncherTests(
     Nesting,
     Sharing,
     Output,
+    Progressing,
     Profiles,
     Limits,
     Graphs,

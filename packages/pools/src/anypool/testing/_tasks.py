@@ -17,7 +17,7 @@ from pickle import PickleBuffer
 from typing import Any
 from weakref import WeakSet
 
-from anypool import current_task
+from anypool import current_task, progress
 
 __all__: list[str] = []
 
@@ -340,3 +340,48 @@ def bytes_by_pool(held: list[Any]) -> tuple[list[int], list[int]]:
     (shared,) = held
     with get_pool("thread:1") as pool:
         return pool.map(byte_of, [1, 2], [shared] * 2), pool.map(byte_of, [1, 2], [shared.value] * 2)
+
+
+def tick_given(item: int, bar: Any) -> int:
+    """Tick a bar of the caller as often as the item says."""
+    for _ in range(item):
+        bar.update()
+    return item
+
+
+def tick_own(item: int) -> int:
+    """Tick a bar of the task's own that often; at a negative number once, and raise."""
+    with progress(abs(item), f"item {item}") as bar:
+        for _ in range(item):
+            bar.update()
+        if item < 0:
+            bar.update()
+            raise ValueError(item)
+    return item
+
+
+def tick_dropped(item: int) -> int:
+    """The same without ending it."""
+    bar = progress(item, f"item {item}")
+    bar.update(item)
+    return item
+
+
+def tick_and_die_at(item: int, fate: Fate, at: int) -> int:
+    """Tick a bar, and at one item, at its first try, end the process in the middle of it."""
+    bar = progress(2, f"item {item}")
+    bar.update()
+    if item == at and not fate.deaths:
+        # For so long that it is sent.
+        time.sleep(0.15)
+        bar.update()
+        fate.strike()
+    return item
+
+
+def map_within(item: int) -> int:
+    """Map over that many items, with progress."""
+    from anypool import get_pool
+
+    with get_pool() as pool:
+        return sum(pool.map(abs, range(item), progress=True))
