@@ -173,10 +173,9 @@ class Engine(Renewing):
     @guarded
     def forget(self, body: Any) -> None:
         """Nobody needs this any more: workers that have it may let go of it."""
-        if not self.forked:
-            with self.section:
-                if not self.closed:
-                    self.crew.release(body)
+        with self.section:
+            if not self.over:
+                self.crew.release(body)
 
     @guarded
     def stop_call(self, result: Result[Any]) -> bool:
