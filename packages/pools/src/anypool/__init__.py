@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from anypool._select import get_pool
     from anypool._sources import plan
     from anypool.launchers.multiprocess import Multiprocess
+    from anypool.launchers.parallel_python import ParallelPython
     from anypool.launchers.process import Process
     from anypool.launchers.serial import Serial
     from anypool.launchers.thread import Thread
@@ -66,6 +67,7 @@ _PLACES = {
     "_select": ["get_pool"],
     "_sources": ["plan"],
     "launchers.multiprocess": ["Multiprocess"],
+    "launchers.parallel_python": ["ParallelPython"],
     "launchers.process": ["Process"],
     "launchers.serial": ["Serial"],
     "launchers.thread": ["Thread"],
@@ -90,6 +92,7 @@ __all__ = [
     "Nested",
     "Oversubscribed",
     "OversubscribedWarning",
+    "ParallelPython",
     "Plan",
     "PlanError",
     "Pool",
