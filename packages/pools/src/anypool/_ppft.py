@@ -1,306 +1,298 @@
-"""A standard executor over ppft's server: what ppft leaves out is that a call can end without a result."""
+"""The crew of ppft's workers: of this machine, and of ppservers."""
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import os
-import pickle
-import select
-import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError, wait
-from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any
+from collections import Counter, namedtuple
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
-import ppft
-
-from anypool._errors import LauncherUnavailable
+from anypool._chunk import Body
+from anypool._context import Scope
+from anypool._crew import Event, Failed, Gained, Lost, OfOneKind
+from anypool._errors import LauncherUnavailable, WorkerLost
+from anypool._packs import Packs
 from anypool._ppft_address import Address
-from anypool._ppft_jobs import Job, LocalAttempt, RemoteAttempt
-from anypool._ppft_servers import ask
+from anypool._ppft_discovery import Discovery
+from anypool._ppft_here import LocalSeat
+from anypool._ppft_seat import Seat
+from anypool._ppft_server import ATTEMPTS, Server
+from anypool._slot import Cause, Flight
+
+# As in `_crew`.
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class Begin(NamedTuple):
+        """What local workers start with: `sys.path`, folder, environment, the pickled initializer, and their CPUs."""
+
+        path: list[str]
+        cwd: str | None
+        env: dict[str, str]
+        setup: bytes
+        share: float
+
+else:
+    Begin = namedtuple("Begin", ("path", "cwd", "env", "setup", "share"))
 
 __all__: list[str] = []
 
-# Of a cut connection one hears within 15 s.
-_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 15_000}
-# ppft compiles the source of what it runs, once in each worker; this is all that it ever gets.
-_SOURCE = "from anypool._ppft_worker import answer"
-# What `python -m ppft` does, but what imports or tasks or their children print is not taken for a part of a reply.
-_WORKER = """\
-import os, sys
-reads, writes, printed = open(os.dup(0)), open(os.dup(1), "w"), sys.__stdout__
-os.dup2({outlet}, 1)
-os.close({outlet})
-sys.path[:] = {path!r}
-import ppft.__main__ as loop
-sys.stdin, sys.__stdout__ = reads, writes
-loop.wp = loop._WorkerProcess()
-sys.stdin, sys.__stdout__ = open(os.devnull), printed
-os.dup2(sys.stdin.fileno(), 0)
-loop.wp.run()
-"""
-_FUNCTION = pickle.dumps(("answer", [_SOURCE], ()), 2)
+_CLOSE_SECONDS = 10.0
+# For a first server to say that it is there.
+_DISCOVERY_SECONDS = 12.0
 
 
-class _Worker(ppft._Worker):  # type: ignore[misc]  # noqa: SLF001 - it has no other name, and no types
-    """ppft's own, as a process that is kept in view and imports what can be imported here."""
+class PpftCrew(Packs, OfOneKind):
+    """A seat for each local worker, and for each that a server has; all events come from their threads."""
 
-    def __init__(self) -> None:
-        self.restart_on_free = False
-        self.spawn()
+    polled = False
+    runs_here = False
+    reports_items = False
+    greets = False
+    keeps_context = False
+    tells_cpus = True
+    inline = 0
+    unopened = False
 
-    def spawn(self) -> None:
-        """Start the interpreter."""
-        path = [each or os.getcwd() for each in sys.path]
-        outlet = os.dup(1)
+    def __init__(self, workers: int, begin: Begin, secret: str) -> None:
+        self.scope: Scope | None = None
+        self.begin = begin
+        self.ending = threading.Event()
+        # By node, how many tasks were done there.
+        self.nodes: Counter[str] = Counter()
+        # Workers of servers that were discovered.
+        self.joined = 0
+        self._workers, self._secret = workers, secret
+        self._numbers = itertools.count()
+        self._seats: dict[int, Seat] = {}
+        self._servers: dict[Address, Server] = {}
+        self._joining = threading.Lock()
+        self._discovery: Discovery | None = None
+        self._owner = os.getpid()
+        self._counting = threading.Lock()
+        self._deliver: Callable[[list[Event]], None] | None = None
+        self._failed = False
+
+    # Servers.
+
+    def connect(self, addresses: Iterable[Address], discover: Address | None) -> None:
+        """Join these servers, all or none, and have those found that say on a port that they are there.
+
+        Raises `LauncherUnavailable`, too, if there would be no worker at all.
+        """
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-u", "-c", _WORKER.format(path=path, outlet=outlet)], stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, pass_fds=(outlet,),
-            )  # fmt: skip
-        finally:
-            os.close(outlet)
-        self.t = ppft._pp.pptransport.CPipeTransport(self.process.stdout, self.process.stdin)  # noqa: SLF001
+            if discover is not None:
+                self._discovery = Discovery(discover, self.ending, self._discovered)
+            for address in addresses:
+                server = self._servers[address] = Server(self, address, self._secret)
+                server.join()
+                self._seats.update((seat.number, seat) for seat in server.seats)
+            if self._discovery is not None:
+                self._discovery.begin()
+            if self._workers == 0 and not self._seats:
+                self._wait_for_one()
+        except BaseException:
+            self.desert()
+            raise
 
-    def greet(self) -> None:
-        """Wait until it is there."""
-        self.pid = int(self.t.receive())
-        # A newer protocol than ppft's default, which has no bytes.
-        self.t.send("5")
-        self.is_free = True
+    def _wait_for_one(self) -> None:
+        until = monotonic() + _DISCOVERY_SECONDS
+        while not self._seats and monotonic() < until:
+            self.ending.wait(0.1)
+        if not self._seats:
+            raise LauncherUnavailable(f"no ppserver that can be used has said within {_DISCOVERY_SECONDS:g} s where it is")
 
-    def end(self) -> None:
-        """Kill it, and wait for that."""
-        self.process.kill()
-        self.process.wait()
-        for close in (self.t.w.close, self.t.r.close):
-            with suppress(OSError):
-                close()
+    def add_server(self, address: Address, secret: str) -> int:
+        """Use another server's workers from now on; how many they are. `LauncherUnavailable` if that can't be."""
+        with self._joining:
+            if address in self._servers:
+                raise ValueError(f"the pool uses the ppserver at {address} already")
+            if self.closed:
+                raise LauncherUnavailable("the pool is closed")
+            server = Server(self, address, secret)
+            server.join()
+            self._servers[address] = server
+            for seat in server.seats:
+                self._seats[seat.number] = seat
+            if self._deliver is not None:
+                server.begin()
+                self.tell([Gained(seat.number) for seat in server.seats])
+            return server.workers
 
+    def _discovered(self, address: Address) -> None:
+        if address not in self._servers:
+            self.joined += self.add_server(address, self._secret)
 
-class Server(ppft.Server):  # type: ignore[misc]  # ppft has no types
-    """ppft's own, with an eye on what becomes of its workers."""
+    # What seats ask and tell.
 
-    def __init__(self, workers: int, share: float, secret: str, left_alone: Callable[[], None]) -> None:
-        self.share, self.owner, self._left_alone = share, os.getpid(), left_alone
-        self._changing = threading.Lock()
-        # By address, how many workers there are.
-        self.joined: dict[str, int] = {}
-        with _environment_kept():
-            super().__init__(0, secret=secret)
-        # It would go for processes of these numbers in a forked child, too.
-        atexit.unregister(self.destroy)
-        self.resize(workers)
+    @property
+    def closed(self) -> bool:
+        """Whether all is to end."""
+        return self.ending.is_set()
 
-    def _run_local(self, job: Job, function: bytes, _: bytes, worker: Any) -> None:
-        attempt = LocalAttempt(job, worker, self)
-        super()._run_local(attempt, function, b"", attempt)
-        job.settle()
+    def new_number(self) -> int:
+        """For a seat; none has had it before, so that what comes late from one concerns no other."""
+        return next(self._numbers)
 
-    def join(self, address: Address) -> None:
-        """Use a ppserver's workers; `LauncherUnavailable` if it can't be."""
-        workers, where = ask(address, self.secret), str(address)
-        # What it knows of is not connected again.
-        self.autopp_list.pop(where, None)
-        self.joined[where] = workers
-        self.connect1(*address, persistent=False)
-        # These would be sent what the others have not done yet.
-        for spare in self._Server__rworkers_reserved:
-            spare.close()
-        self._Server__rworkers_reserved.clear()
-        there = [each for each in self._Server__rworkers if each.id == where]
-        if len(there) < workers:
-            self._leave(*there)
-            raise LauncherUnavailable(f"the ppserver at {address} ended while it was being connected")
-        for each in there:
-            _look_after(each.socket)
+    def tell(self, events: list[Event]) -> None:
+        """Hand on what has happened."""
+        if self._deliver is not None and not self.closed:
+            self._deliver(events)
 
-    def _leave(self, *connections: Any) -> None:
-        for each in connections:
-            each.is_free = False
-            each.close()
-            with suppress(ValueError):
-                self._Server__rworkers.remove(each)
-        if not self.able():
-            self._left_alone()
+    def count(self, node: str, tasks: int) -> None:
+        """So many tasks were done somewhere."""
+        with self._counting:
+            self.nodes[node] += tasks
 
-    def able(self) -> bool:
-        """Whether there is anybody to run a call."""
-        return bool(self.get_ncpus() or self._Server__rworkers)
-
-    def _run_remote(self, job: Job, function: bytes, _: bytes, connection: Any) -> None:
-        if select.select([connection.socket], [], [], 0)[0]:
-            # It was cut while nothing ran: there is nothing else to be read.
-            self._leave(connection)
-            if self.able():
-                self.insert(function, b"", job)
+    def give_up_seat(self, seat: Seat, why: BaseException | None) -> None:
+        """No worker can be had for a seat: what it has goes back, and if it was the last one all fails."""
+        if isinstance(why, WorkerLost):
+            self.tell([Failed(why)])
             return
-        attempt = RemoteAttempt(job, connection, self.joined[connection.id])
-        super()._run_remote(attempt, function, b"", attempt)
-        job.settle()
-        if attempt.cut:
-            self._leave(connection)
+        text = f"no worker could be started: {why}"
+        if self._seats.get(seat.number) is seat:
+            del self._seats[seat.number]
+            seat.end()
+            name, host, _ = seat.identify()
+            self.tell([Lost(seat.number, Cause(text, own=False, worker=name, host=host))])
+            self.reckon(text)
 
-    def replace(self, worker: Any) -> None:
-        """Start another process in the place of one that has ended."""
-        with self._changing:
-            if self._exiting:
-                raise BrokenExecutor("shut down")
-            worker.end()
-            worker.spawn()
-            worker.greet()
+    def reckon(self, text: str = "") -> None:
+        """Have all fail if there is nobody left to work, and nobody expected."""
+        if self.closed or self._failed or any(isinstance(seat, LocalSeat) for seat in list(self._seats.values())):
+            return
+        servers = list(self._servers.values())
+        # Another one may be discovered meanwhile.
+        attempts = ATTEMPTS + (self._discovery is not None)
+        if not all(server.is_hopeless(attempts) for server in servers):
+            return
+        self._failed = True
+        why = "; ".join(filter(None, [text, *(server.why for server in servers)]))
+        self.tell([Failed(WorkerLost(f"no worker is left: {why}", cause=why))])
 
-    def resize(self, workers: int) -> None:
-        """Have so many local workers from now on; more than that only idle."""
-        with self._changing:
-            there = self._Server__workers
-            new = [_Worker() for _ in range(workers - len(there))]
-            try:
-                for worker in new:
-                    worker.greet()
-            except Exception as error:
-                for worker in new:
-                    worker.end()
-                raise LauncherUnavailable("a worker of ppft did not start; its standard error may say why") from error
-            there.extend(new)
-            self.set_ncpus(workers)
+    # What the engine asks.
 
-    def end(self) -> None:
-        """Kill the workers, and wait for that. ppft would first wait for what they do."""
-        with self._changing:
-            if self.owner != os.getpid():
-                return
-            self._exiting = True
-            workers = self._Server__workers
-            for worker in workers:
-                worker.process.kill()
-            for worker in workers:
-                worker.end()
-            workers.clear()
-            asked = [each.rworker for each in self._Server__stats.values() if each.rworker is not None]
-            for connection in [*self._Server__rworkers, *asked]:
-                with suppress(OSError):
-                    connection.socket.shutdown(socket.SHUT_RDWR)
-                connection.close()
-        self.destroy()
+    def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
+        """Servers' workers first, so that the others are the ones that end when there are to be fewer."""
+        with self._joining:
+            self._deliver = deliver
+            for server in self._servers.values():
+                server.begin()
+            there = list(self._seats)
+        try:
+            return [*there, *self._grow(self._workers)]
+        except BaseException:
+            self.desert()
+            raise
 
+    def resize(self, workers: int) -> list[int]:
+        """Start local workers until there are so many with those of servers."""
+        return self._grow(workers - sum(not isinstance(seat, LocalSeat) for seat in list(self._seats.values())))
 
-class PpftExecutor(Executor):
-    """What the adapter needs of an executor, and the end of workers. A worker that dies costs what it ran."""
+    def _grow(self, workers: int) -> list[int]:
+        added = []
+        here = sum(isinstance(seat, LocalSeat) for seat in list(self._seats.values()))
+        for _ in range(workers - here):
+            seat = LocalSeat(self, self.new_number())
+            self._seats[seat.number] = seat
+            seat.begin()
+            added.append(seat.number)
+        return added
 
-    def __init__(self, workers: int, share: float, servers: Iterable[Address] = (), secret: str = "") -> None:
-        self._jobs: dict[Future[bytes], Job] = {}
-        self._numbers = itertools.count(1)
-        self._closed = False
-        self._lock = threading.Lock()
-        self._server = Server(workers, share, secret, self._fail)
-        failures: list[Exception] = []
-        for address in servers:
-            try:
-                self._server.join(address)
-            except LauncherUnavailable as error:
-                failures.append(error)
-        if not self._server.able():
-            self._server.end()
-            raise LauncherUnavailable("; ".join(map(str, failures)))
+    def send(self, slot: int, flight: Flight, with_body: bool = False) -> None:
+        """Queue a chunk for the seat's thread."""
+        seat = self._seats.get(slot)
+        if seat is None:
+            raise WorkerLost(f"worker {slot} has ended, and no other could take its place", cause="closed", begun=False)
+        seat.send(flight)
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run `serve`, of which `answer` does the same elsewhere; any other function is a `TypeError`."""
-        if fn.__name__ not in ("serve", "prepare") or len(args) != 1 or kwargs:
-            raise TypeError(f"an executor of ppft runs chunks of a pool, got {fn!r}")
-        return self._submit(args[0], careful=False)
+    def recall(self, slot: int) -> list[int]:
+        """Take back what waits."""
+        seat = self._seats.get(slot)
+        return seat.recall() if seat is not None else []
 
-    def submit_watched(self, _: Callable[..., Any], data: bytes) -> Future[bytes]:
-        """The same for one whose beginning is asked for."""
-        return self._submit(data, careful=True)
+    def poll(self, timeout: float) -> list[Event]:
+        """All is delivered."""
+        return []
 
-    def begun(self, future: Future[bytes]) -> float | None:
-        """When a worker took this call, on the monotonic clock; None if none has."""
-        job = self._jobs.get(future)
-        return getattr(future, "began", None) if job is None else job.begun
+    def lend(self) -> None:
+        """Its workers are elsewhere."""
 
-    def _submit(self, data: bytes, careful: bool) -> Future[bytes]:
-        job = Job(next(self._numbers), data, careful)
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the executor is shut down")
-            if not self._server.able():
-                raise BrokenExecutor("no ppserver is left")
-            self._jobs[job.future] = job
-        job.future.add_done_callback(self._done)
-        self._server.insert(_FUNCTION, b"", job)
-        if not self._server.able():
-            # The last server was lost meanwhile, and this call perhaps not seen among those that wait.
-            self._fail()
-        return job.future
+    def interrupt(self) -> None:
+        """Nobody sleeps in `poll`."""
 
-    def _done(self, future: Future[bytes]) -> None:
-        with self._lock:
-            future.began = self._jobs.pop(future).begun  # type: ignore[attr-defined]
-            last = self._closed and not self._jobs
-        if last:
-            self._server.end()
+    def kill(self, slot: int) -> None:
+        """End a local worker; a server's is given up, and its seat comes back once it has ended what it does."""
+        if (seat := self._seats.get(slot)) is not None:
+            seat.kill()
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers once they have done what they were given."""
-        with self._lock:
-            self._closed = True
-            futures = list(self._jobs)
-        for future in futures if cancel_futures else ():
-            future.cancel()
-        if wait:
-            _wait(futures)
-        if wait or not futures:
-            self._server.end()
+    def renew(self, slot: int) -> bool:
+        """Another local worker, or the same connection again; one that is cut comes back by itself."""
+        seat = self._seats.get(slot)
+        return seat is not None and seat.renew()
 
-    def resize(self, workers: int) -> None:
-        """Have so many workers from now on, those of servers included, whose number stays."""
-        self._server.resize(max(0, workers - sum(self._server.joined.values())))
+    def stop(self, slot: int) -> None:
+        """End a seat."""
+        if (seat := self._seats.pop(slot, None)) is not None:
+            seat.end()
 
-    def _fail(self) -> None:
-        """Nobody is left to run what waits."""
-        for future in list(self._jobs):
-            with suppress(InvalidStateError):
-                future.set_exception(BrokenExecutor("no ppserver is left"))
+    def release(self, body: Body) -> None:
+        """Servers are given a large function anew."""
+        for server in list(self._servers.values()):
+            server.bodies.release(body)
 
+    def identify(self, slot: int) -> tuple[str, str, int]:
+        """A server does not tell which of its processes serves."""
+        seat = self._seats.get(slot)
+        return seat.identify() if seat is not None else (f"parallel-python-{slot}", os.uname().nodename, 0)
 
-class LocalExecutor(PpftExecutor):
-    """One whose workers are all here, so that they can be ended."""
+    def abandon(self) -> None:
+        """No thread of the pool's holds a lock of this while it runs anybody's code."""
 
-    def kill_workers(self) -> None:
-        """End the workers whatever they do, and wait for that."""
-        with self._lock:
-            self._closed = True
-        self._server.end()
-        for future, job in list(self._jobs.items()):
-            if not future.cancel():
-                job.settle()
+    def close(self) -> None:
+        """End all workers here, and the connections; what runs at servers is left behind."""
+        threads = self._end()
+        until = monotonic() + _CLOSE_SECONDS
+        for thread in threads:
+            thread(until - monotonic())
+
+    def desert(self) -> None:
+        """The same without waiting."""
+        self._end()
+
+    def _end(self) -> list[Callable[[float], None]]:
+        if self._owner != os.getpid() or self.closed:
+            return []
+        self.ending.set()
+        with self._joining:
+            servers, seats = list(self._servers.values()), list(self._seats.values())
+        begun = self._deliver is not None
+        for server in servers:
+            server.end() if begun else server.abandon()
+        for seat in seats if begun else ():
+            seat.end()
+        joins: list[Callable[[float], None]] = [each.join_thread for each in [*seats, *servers]] if begun else []
+        if self._discovery is not None:
+            joins.append(self._discovery.end())
+        return joins
 
 
-_wait = partial(wait, timeout=None)
+def begin_with(setup: bytes, share: float, cwd: str | None, env: dict[str, str]) -> Begin:
+    """What workers start with that are like this process."""
+    path = [each or os.getcwd() for each in sys.path]
+    return Begin(path, cwd, {**os.environ, **env}, setup, share)
 
 
-def _look_after(connection: socket.socket) -> None:
-    """Have a connection end, soon, if there is nobody at the other end."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        if (option := getattr(socket, name, None)) is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+def dumped(*setup: Any) -> bytes:
+    """An initializer and its arguments. Raises `Unserializable`."""
+    from anypool._wire import IN_BAND
+    from anypool_serialize import Unserializable, dumps
 
-
-@contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Undo what ppft does to the environment."""
-    before = os.environ.get("PYTHONPATH")
     try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("PYTHONPATH", None)
-        else:
-            os.environ["PYTHONPATH"] = before
+        return bytes(dumps(setup, oob=IN_BAND, names=("initializer", "initargs")).header)
+    except Unserializable as error:
+        raise Unserializable(f"the initializer can't be sent to workers: {error}") from error

@@ -37,3 +37,12 @@ def parsed(text: str) -> Address:
     if not host or "*" in host or not 0 < number <= _MOST_PORT:
         raise ValueError(f"a ppserver is named by host and port, such as n1:60000, got {text!r}")
     return Address(host, number)
+
+
+def discovery_port(text: str) -> Address:
+    """Where servers say that they are there; the host is `*`, or one that stands for this machine."""
+    host, _, port = text.rpartition(":")
+    found = parsed(f"{'0.0.0.0' if host == '*' else host}:{port}")  # noqa: S104 - only a name here
+    if host != "*" and not found.is_here:
+        raise ValueError(f'servers are discovered on "*:port", or on "127.0.0.1:port" for this machine, got {text!r}')
+    return Address(host, found.port)

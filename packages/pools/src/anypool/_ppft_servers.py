@@ -1,25 +1,24 @@
-"""What is to be known of ppservers before ppft is told of them: it says nothing of one that can't be used."""
+"""What is asked before ppservers are used: the secret, and how many workers they have."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import socket
 import stat
-import struct
 
 import ppft
 
 from anypool._errors import LauncherUnavailable
 from anypool._ppft_address import Address
+from anypool._ppft_wire import connected, workers_of
 
 __all__: list[str] = []
 
 VARIABLE = "ANYPOOL_PPFT_SECRET"
-_ANSWER_SECONDS = 5.0
-_SIZE = struct.Struct("!Q")
-# Of what a ppserver says of itself.
-_MOST_BYTES = 1 << 10
+
+_MOST_CHARACTER = 0xFF
+
+# As they were last told, for a server that is lost at the moment.
+_known: dict[Address, int] = {}
 
 
 def read_secret(path: str | None) -> str:
@@ -29,6 +28,8 @@ def read_secret(path: str | None) -> str:
         raise LauncherUnavailable(f"ppservers need a secret: in a file, secret_file=, or in {VARIABLE}")
     if secret == ppft.Server.default_secret:
         raise LauncherUnavailable("the secret is the one that is printed in ppft's source; give another one")
+    if any(ord(character) > _MOST_CHARACTER for character in secret):
+        raise LauncherUnavailable("the secret has characters beyond latin-1, which ppft can't send")
     return secret
 
 
@@ -43,42 +44,15 @@ def _read(path: str) -> str:
         raise LauncherUnavailable(f"no secret can be read from {path}: {error.strerror}") from error
 
 
-def ask(address: Address, secret: str) -> int:
-    """How many workers a ppserver has. `LauncherUnavailable` if it can't be reached, or refuses the secret."""
+def workers_at(address: Address, secret: str) -> int:
+    """How many workers a ppserver has, or had. `LauncherUnavailable` if that was never known."""
     try:
-        with socket.create_connection(address, _ANSWER_SECONDS) as connection:
-            version = _receive(connection).decode("latin-1")
-            if version != ppft.__version__:
-                text = f"the ppserver at {address} is of ppft {version[:20]}, this is {ppft.__version__}"
-                raise LauncherUnavailable(f"{text}; ppft needs the same on both ends")
-            challenge = _receive(connection)
-            _send(connection, hashlib.sha1(challenge + secret.encode("latin-1")).hexdigest())  # noqa: S324 - ppft's
-            if _receive(connection) != b"OK":
-                raise LauncherUnavailable(f"the ppserver at {address} refuses the secret")
-            _send(connection, "STAT")
-            return int(_receive(connection))
-    except (OSError, ValueError) as error:
-        why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
-        raise LauncherUnavailable(f"no ppserver can be used at {address}: {why}") from error
-
-
-def _send(connection: socket.socket, text: str) -> None:
-    data = text.encode("latin-1")
-    connection.sendall(_SIZE.pack(len(data)) + data)
-
-
-def _receive(connection: socket.socket) -> bytes:
-    (size,) = _SIZE.unpack(_exactly(connection, _SIZE.size))
-    if size > _MOST_BYTES:
-        raise ValueError("what answers there is no ppserver")
-    return _exactly(connection, size)
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = connection.recv(size - len(data))
-        if not part:
-            raise ConnectionAbortedError("it ended the connection")
-        data += part
-    return data
+        watch = connected(address, secret, "STAT")
+        try:
+            _known[address] = workers_of(watch, address)
+        finally:
+            watch.close()
+    except LauncherUnavailable:
+        if address not in _known:
+            raise
+    return _known[address]

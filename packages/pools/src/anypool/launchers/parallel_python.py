@@ -7,76 +7,108 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 from anypool._errors import LauncherUnavailable
-from anypool._launcher import Launcher, Traits, cpus
+from anypool._launcher import Launcher, ProcessOptions, Traits, cpus
 from anypool._options import names_of
-from anypool._ppft_address import Address, parsed
+from anypool._ppft_address import Address, discovery_port, parsed
 from anypool._recipe import recipe
 
 if TYPE_CHECKING:
-    from anypool._ppft import PpftExecutor
+    from anypool._ppft import PpftCrew
 
 __all__ = ["ParallelPython"]
 
 _MISSING = "launcher 'parallel-python' needs the package ppft: pip install 'anypool[parallel-python]'"
+_LOCAL_ONLY = ("initializer", "max_tasks_per_worker", "env", "cwd")
 
 
 @recipe
-class ParallelPython(Launcher):
+class ParallelPython(ProcessOptions, Launcher):
     """Workers of ppft: of this machine, `parallel-python:2`, and those that `servers` (`host:port`) have beside them.
 
     With servers, `workers` may be 0. Each server has to be there when the pool is opened, and to know the secret of
-    `secret_file` (mode 0600), else of the environment's ANYPOOL_PPFT_SECRET. Later one that ends or is cut off costs
-    what it ran a second attempt elsewhere. ppft's protocol is not encrypted, and who reads along can do what a server
-    can: a server that is not on this machine is refused unless the call says `trust_network=True`.
+    `secret_file` (mode 0600), else of the environment's ANYPOOL_PPFT_SECRET. Others join later by `pool.add_server`, or
+    by themselves if `discover` names the port on which they say that they are there: `"*:60000"`, or
+    `"127.0.0.1:60000"` for those of this machine. One that ends, hangs or is cut off costs what it ran a second attempt
+    elsewhere, and is used again when it is back.
 
-    A worker that dies costs what it ran. Without servers, the end of a task past its `timeout` ends all workers, and
-    what else they ran runs again; with servers, it is left behind. What a task prints comes with its result.
+    ppft's protocol is not encrypted, and who reads along can do what a server can: a server that is not on this machine
+    is refused unless the call says `trust_network=True`.
+
+    A worker that dies costs what it ran. A task at a server that is past its `timeout` is ended there; one that is
+    given up otherwise is left behind. What every worker starts with is for local workers only, for servers keep theirs.
     """
 
     name: ClassVar[str] = "parallel-python"
     api: ClassVar[int] = 1
     servers: tuple[str, ...] = ()
+    discover: str | None = None
     secret_file: str | None = None
     trust_network: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "servers", names_of("servers", self.servers))
-        addresses = self._addresses()
-        far = [str(address) for address in addresses if not address.is_here]
+        self._check_network()
+        none_here = self.is_remote and self.workers == 0
+        if none_here:
+            object.__setattr__(self, "workers", None)
+        super().__post_init__()
+        if none_here:
+            object.__setattr__(self, "workers", 0)
+        self.check()
+        said = [name for name in _LOCAL_ONLY if getattr(self, name) is not None]
+        if said and self.is_remote:
+            raise ValueError(f"{said[0]}= is for workers that are started here; a ppserver has started its own already")
+
+    def _check_network(self) -> None:
+        """Refuse what leaves this machine in the clear without anybody having said so."""
+        found = [*self.addresses(), *filter(None, [self.discovery])]
+        far = [str(address) for address in found if not address.is_here]
         if far and not self.trust_network:
             raise ValueError(
                 f"what goes to {far[0]} is not encrypted by ppft: say trust_network=True, or name the end of a tunnel "
                 "that is on this machine"
             )
-        remote_only = bool(addresses) and self.workers == 0
-        if remote_only:
-            object.__setattr__(self, "workers", None)
-        super().__post_init__()
-        if remote_only:
-            object.__setattr__(self, "workers", 0)
 
-    def _addresses(self) -> list[Address]:
+    def addresses(self) -> list[Address]:
+        """Where the servers listen."""
         return [parsed(server) for server in self.servers]
+
+    def with_server(self, server: str, trust_network: bool) -> ParallelPython:
+        """The same with one more."""
+        from dataclasses import replace
+
+        trusted = self.trust_network or trust_network
+        return replace(self, servers=(*self.servers, server), trust_network=trusted)
+
+    @property
+    def discovery(self) -> Address | None:
+        """Where servers say that they are there."""
+        return None if self.discover is None else discovery_port(self.discover)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether ppservers take part."""
+        return bool(self.servers) or self.discover is not None
 
     @property
     def traits(self) -> Traits:  # type: ignore[override]  # they follow from where its workers are
         """What is so."""
-        return Traits("bytes", reruns=False, isolates=True, secure=False if self.servers else None)
+        return Traits("bytes", reruns=False, isolates=True, secure=False if self.is_remote else None)
 
     @property
     def on_this_machine(self) -> bool:  # type: ignore[override]
         """Whether all its workers use this machine's CPUs."""
-        return not self.servers
+        return not self.is_remote
 
     @property
     def size(self) -> int:
-        """How many workers it will be; servers are asked for theirs."""
-        if not self.servers:
+        """How many workers it will be; servers are asked for theirs. One at least, for who discovers them may."""
+        if not self.is_remote:
             return super().size
-        from anypool._ppft_servers import ask, read_secret
+        from anypool._ppft_servers import read_secret, workers_at
 
         secret = read_secret(self.secret_file)
-        return self._here + sum(ask(address, secret) for address in self._addresses())
+        return max(1, self._here + sum(workers_at(address, secret) for address in self.addresses()))
 
     @property
     def _here(self) -> int:
@@ -93,19 +125,24 @@ class ParallelPython(Launcher):
             return f"launcher 'parallel-python' needs ppft alone: its module pp {where}; uninstall that, install ppft"
         return None
 
-    def launch(self) -> PpftExecutor:
-        """A standard executor over ppft's server."""
+    def launch(self) -> PpftCrew:
+        """Connect the servers; local workers start with the crew."""
         try:
-            from anypool._ppft import LocalExecutor, PpftExecutor
+            from anypool._ppft import PpftCrew, begin_with, dumped
         except ImportError as error:
             raise LauncherUnavailable(_MISSING) from error
         here = self._here
-        share = float(cpus()) / max(1, here)
-        if not self.servers:
-            return LocalExecutor(here, share)
-        from anypool._ppft_servers import read_secret
+        folder = None if self.cwd is None else os.path.abspath(self.cwd)
+        setup = dumped(self.initializer, self.initargs)
+        begin = begin_with(setup, float(cpus()) / max(1, here), folder, dict(self.env or {}))
+        secret = ""
+        if self.is_remote:
+            from anypool._ppft_servers import read_secret
 
-        return PpftExecutor(here, share, self._addresses(), read_secret(self.secret_file))
+            secret = read_secret(self.secret_file)
+        crew = PpftCrew(here, begin, secret)
+        crew.connect(self.addresses(), self.discovery)
+        return crew
 
 
 def _folder(origin: str | None) -> str:

@@ -1,0 +1,58 @@
+"""The functions that workers of one ppserver share: one of them holds each in memory that the others can open."""
+
+from __future__ import annotations
+
+import os
+
+from anypool._serve import RUN
+from anypool._wire import Decoder, encode
+
+__all__: list[str] = []
+
+_MOST, _MOST_BYTES = 256, 64 << 20
+
+# By digest, the descriptor and the size of what is held.
+_held: dict[bytes, tuple[int, int]] = {}
+
+
+def hold(data: bytes, digest: bytes) -> str:
+    """Keep a message that carries a function; returns process and descriptor, nothing where that can't be."""
+    if not hasattr(os, "memfd_create"):
+        return ""
+    if digest not in _held:
+        fd = os.memfd_create(_name(digest), os.MFD_CLOEXEC)
+        _held[digest] = fd, len(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        while len(_held) > 1 and (len(_held) > _MOST or sum(size for _, size in _held.values()) > _MOST_BYTES):
+            os.close(_held.pop(next(iter(_held)))[0])
+    return f"{os.getpid()} {_held[digest][0]}"
+
+
+def let_go() -> None:
+    """Hold nothing any more, as the child of who does."""
+    while _held:
+        os.close(_held.popitem()[1][0])
+
+
+def at_hand(data: bytes, place: tuple[int, int]) -> bytes | None:
+    """A RUN message with the function that it lacks; None if that is no longer held."""
+    (message,) = Decoder().feed(data)
+    path = f"/proc/{place[0]}/fd/{place[1]}"
+    try:
+        # Whose number it is may have changed, and what the descriptor is.
+        if _name(message.digest) not in os.readlink(path):
+            return None
+        with open(path, "rb") as file:
+            (body,) = Decoder().feed(file.read())
+    except OSError:
+        return None
+    mode, stop, careful, _, skip, budget, more = RUN.unpack_from(message.meta)
+    message.meta = RUN.pack(mode, stop, careful, len(body.parts), skip, budget, more)
+    message.parts = [*body.parts, *message.parts]
+    return b"".join(encode(message))
+
+
+def _name(digest: bytes) -> str:
+    return f"anypool-{digest.hex()}"
