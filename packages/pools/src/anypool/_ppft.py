@@ -62,6 +62,8 @@ class PpftCrew(Packs, OfOneKind):
         self.scope: Scope | None = None
         self.begin = begin
         self.ending = threading.Event()
+        # By this servers' workers tell pools apart.
+        self.session = os.urandom(16)
         # By node, how many tasks were done there.
         self.nodes: Counter[str] = Counter()
         # Workers of servers that were discovered.

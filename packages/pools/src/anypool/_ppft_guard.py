@@ -7,10 +7,13 @@ import os
 import pickle
 import select
 import signal
+import socket
 import sys
-import time
 from contextlib import suppress
+from functools import lru_cache
+from math import inf
 from struct import Struct
+from time import monotonic
 from typing import Any, NoReturn
 
 from anypool import _ppft_bodies as bodies
@@ -18,7 +21,9 @@ from anypool import _ppft_worker as worker
 
 __all__: list[str] = []
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
+# Of a pool that does nothing, and may be no more.
+_IDLE_SECONDS = 60.0
 _LENGTH = Struct("<Q")
 
 
@@ -32,7 +37,7 @@ class Guard:
         if self._pid == 0:
             os.close(self._write)
             os.close(self._read)
-            _work(theirs, mine, share)
+            _work(theirs, mine, share, self._parent)
         os.close(theirs)
         os.close(mine)
         self._status: int | None = None
@@ -47,17 +52,22 @@ class Guard:
         return self._status is not None
 
     def call(
-        self, data: bytes, careful: bool, limit: float | None, place: tuple[int, int] | None
+        self, data: bytes, caller: tuple[str, int], careful: bool, limit: float | None, place: tuple[int, int] | None
     ) -> tuple[bytes | tuple[str, str], str]:
-        """Its reply, or how it ended, and what was printed."""
-        until = None if limit is None else time.monotonic() + limit
+        """Its reply, or how it ended, and what was printed.
+
+        `limit`: seconds after which it is ended, as it is soon after its caller has closed the connection; `place`:
+        where the function is held.
+        """
+        until = inf if limit is None else monotonic() + limit
+        shown = _is_shown(self._parent, caller)
         why = "ended"
         try:
-            _put(self._write, pickle.dumps((data, careful, place), 5))
-            while not select.select([self._read], [], [], _LOOK_SECONDS if until is None else _LOOK_SECONDS / 4)[0]:
+            _put(self._write, pickle.dumps((data, careful, place, caller if shown else None), 5))
+            while not self._answers(min(_LOOK_SECONDS, max(0.0, until - monotonic()))):
                 if os.getppid() != self._parent:
                     os._exit(1)
-                if until is not None and time.monotonic() > until:
+                if monotonic() > until or (shown and not is_open(self._parent, caller)):
                     why = "late"
                     raise EOFError
                 if self.has_ended():
@@ -67,6 +77,9 @@ class Guard:
         except (EOFError, OSError):
             return (why, self._end()), ""
         return reply, printed
+
+    def _answers(self, seconds: float) -> bool:
+        return bool(select.select([self._read], [], [], seconds)[0])
 
     def _end(self) -> str:
         # What it started ends with it.
@@ -84,21 +97,51 @@ class Guard:
         os.close(self._read)
 
 
-def _work(reads: int, writes: int, share: float) -> NoReturn:
+def _work(reads: int, writes: int, share: float, server: int) -> NoReturn:
+    caller: tuple[str, int] | None = None
     # Whatever happens, it may not go on as if it were the worker.
     try:
         os.setsid()
         bodies.let_go()
+        worker.at_server = True
         worker.begin(share)
         sys.stdout = sys.stderr = printed = io.StringIO()
-        while True:
-            data, careful, place = pickle.loads(_take(reads))
+        while _is_asked(reads, server, caller):
+            data, careful, place, caller = pickle.loads(_take(reads))
             printed.seek(0)
             printed.truncate()
             reply: Any = worker.run(data, careful, place)
             _put(writes, pickle.dumps((reply, printed.getvalue()), 5))
     finally:
         os._exit(1)
+
+
+def _is_asked(reads: int, server: int, caller: tuple[str, int] | None) -> bool:
+    """Wait for the next chunk; false if there seems to be nobody who would send any."""
+    until = monotonic() + _IDLE_SECONDS
+    while monotonic() < until:
+        if select.select([reads], [], [], _LOOK_SECONDS * 4)[0]:
+            return True
+        if caller is not None and not is_open(server, caller):
+            return False
+    return False
+
+
+def is_open(server: int, caller: tuple[str, int]) -> bool:
+    """Whether a process' machine knows a connection with this other end, which that has not closed."""
+    host, port = caller
+    try:
+        wanted = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}".encode()
+        with open(f"/proc/{server}/net/tcp", "rb") as file:
+            return any(line.split(None, 4)[2:4] == [wanted, b"01"] for line in file)
+    except (OSError, OverflowError):
+        return False
+
+
+@lru_cache(256)
+def _is_shown(server: int, caller: tuple[str, int]) -> bool:
+    """Whether that can be told: not if something on the way, as a tunnel, has connections of its own."""
+    return is_open(server, caller)
 
 
 def _put(fd: int, data: bytes) -> None:

@@ -20,18 +20,17 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 # A task past its timeout is ended there a little later than the pool gives it up, which waits for that so long.
-_LATE_SECONDS, _LATE_MOST = 0.25, 3.0
+_LATE_SECONDS, _END_SECONDS = 0.25, 3.0
 # Times that a function is given to a server until it goes with the chunk.
 _MOST_LACKING = 2
-# Comes through the queue behind what was sent before the loss was told.
-_BACK = "back"
+_GIVEN_UP = "given up"
 
 
 class RemoteSeat(Seat):
     """One of the workers that a server has.
 
-    Its connection may be cut, and it comes back with the next one; what is killed there can't be ended, and it comes
-    back with the reply to that.
+    Its connection may be cut, and it comes back with the next one. What is killed is told to end by closing this end of
+    the connection; there is another one once that has been answered.
     """
 
     def __init__(self, crew: PpftCrew, number: int, server: Server) -> None:
@@ -97,16 +96,14 @@ class RemoteSeat(Seat):
             connection.close()
 
     def _take(self, what: Any) -> None:
-        if isinstance(what, Connection):
-            self._disconnect()
-            self.connection, self._connecting = what, False
-        elif what != _BACK:
+        if not isinstance(what, Connection):
             super()._take(what)
             return
-        if self.connection is not None and self._away:
-            self._away = self._killed = False
-            self._usable = True
-            self._tell([Gained(self.number)])
+        self._disconnect()
+        self.connection, self._connecting = what, False
+        self._away = self._killed = False
+        self._usable = True
+        self._tell([Gained(self.number)])
 
     def _lose(self, cause: Cause) -> None:
         # First, for it is asked at once whether it goes on.
@@ -150,8 +147,12 @@ class RemoteSeat(Seat):
                 self._failed(flight, error)
                 return
             self._begun(flight)
-            message = order("run there", data, chunk.careful, self._server.workers, limit, place)
-            if not self._lacks(flight, *self._outcome(connection, message, limit)):
+            options = connection.names, chunk.careful, self._server.workers, limit, place
+            again = self._lacks(flight, *self._outcome(connection, order("run there", data, self._crew.session, *options)))
+            if self.connection is None and self._usable:
+                # It was killed when it had just been done.
+                self._lose(Cause("ended at its owner's request", own=False))
+            if not again or not self._usable:
                 return
             self._server.bodies.forget(body, place)
 
@@ -166,23 +167,30 @@ class RemoteSeat(Seat):
             self._lose(Cause(said, own=not self._killed))
         elif what == "late":
             self._lose(Cause("ended after its timeout", own=False))
-        elif what != _BACK:
+        elif what != _GIVEN_UP:
             flight.begun = None  # Nothing has.
             self._server.refuse(said)
             raise Cut
         return False
 
-    def _outcome(self, connection: Connection, message: bytes, limit: float | None) -> tuple[str, Any]:
-        """What came of a chunk, in ppft's words; `_BACK` if it was given up meanwhile, which has been told then."""
+    def _outcome(self, connection: Connection, message: bytes) -> tuple[str, Any]:
+        """What came of a chunk; `_GIVEN_UP` if it was killed and did not end at once, which has been told then."""
         _send(connection, message)
-        if self._wait(connection) or (limit is not None and ready(_LATE_MOST, connection)):
+        if self._wait(connection):
             return _received(connection)
+        connection.end_sending()
+        if ready(_END_SECONDS, connection):
+            found = _received(connection)
+            self._disconnect()
+            return found
         self._away = True
         super()._lose(Cause("given up", own=False))
         ready(None, connection)
+        # Until then, another connection would be one to a worker that is busy.
         _received(connection)
-        self._queue.put(_BACK)
-        return _BACK, None
+        self._disconnect()
+        self._server.look()
+        return _GIVEN_UP, None
 
     def _wait(self, connection: Connection) -> bool:
         """Wait for a reply; false if what is to make it was killed."""

@@ -27,6 +27,7 @@ _SIZE = struct.Struct("!Q")
 _MOST_BYTES = 1 << 10
 # Of a connection that is cut one hears soon even while nothing is sent.
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 15_000}
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 # ppft compiles the source of what it runs, once in each worker; this is all that it ever gets. What raised there would
 # end the worker, and its ppserver would not notice.
 _SOURCE = """\
@@ -118,6 +119,9 @@ class Connection(CTransport):  # type: ignore[misc]  # ppft has no types
         while len(data) < size:
             if until is not None and not ready(until - monotonic(), self.socket):
                 raise TimeoutError("no answer")
+            if not data and _QUICKACK is not None:
+                # A ppserver waits for that between a message's size and the message, and a system may put it off, 40 ms.
+                self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             part = self.socket.recv(min(size - len(data), 1 << 20))
             if not part:
                 raise ConnectionAbortedError("it ended the connection")
@@ -127,6 +131,17 @@ class Connection(CTransport):  # type: ignore[misc]  # ppft has no types
     def fileno(self) -> int:
         """Readable when a reply has come, or the connection is cut."""
         return self.socket.fileno()
+
+    @property
+    def names(self) -> tuple[str, int]:
+        """By what the server knows it, if nobody on the way is in between."""
+        host, port, *_ = self.socket.getsockname()
+        return host, port
+
+    def end_sending(self) -> None:
+        """Tell that nothing more will be sent; the last reply can still be received."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
         """Have whoever waits for it be told that it is over."""

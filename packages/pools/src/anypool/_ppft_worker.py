@@ -25,8 +25,11 @@ __all__: list[str] = []
 # What both ends must have in common: code goes by value as that of one Python.
 VERSIONS = (__version__, *sys.version_info[:2])
 
+# Whether this is a process that runs tasks at a ppserver.
+at_server = False
 _running = _begun = False
-_guard: Any = None
+# By pool.
+_guards: dict[bytes, Any] = {}
 
 
 def answer(versions: tuple[Any, ...], order: str, data: bytes, options: tuple[Any, ...]) -> bytes | tuple[str, str]:
@@ -51,24 +54,23 @@ def _begin_here(data: bytes, share: float) -> bytes | tuple[str, str]:
     return b""
 
 
-def _run_at_server(
-    data: bytes, careful: bool, neighbours: int, limit: float | None, place: tuple[int, int] | None
-) -> bytes | tuple[str, str]:
+def _run_at_server(data: bytes, session: bytes, caller: tuple[str, int], careful: bool, neighbours: int, *more: Any) -> Any:
     """Have a child run a chunk: ppservers don't notice when a worker of theirs ends.
 
-    `neighbours` share the CPUs; the child is ended after `limit` seconds; `place`: where the function is held.
+    Each pool, named by its `session`, has its own; `caller`: the other end of its connection; `neighbours` share the
+    CPUs.
     """
-    global _guard, _begun
     from anypool._ppft_guard import Guard
 
     _begin_at_server()
-    if _guard is None or _guard.has_ended():
-        _guard = Guard(usable_cpus() / neighbours)
-    reply, printed = _guard.call(data, careful, limit, place)
+    for known in [known for known, guard in _guards.items() if guard.has_ended()]:
+        del _guards[known]
+    guard = _guards.get(session)
+    if guard is None:
+        guard = _guards[session] = Guard(usable_cpus() / neighbours)
+    reply, printed = guard.call(data, caller, careful, *more)
     sys.stdout.write(printed)
-    if not isinstance(reply, bytes):
-        _guard = None
-    return reply  # type: ignore[no-any-return]
+    return reply
 
 
 def _hold_at_server(data: bytes, digest: bytes) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from typing import TYPE_CHECKING, ClassVar
 
 from anypool._errors import LauncherUnavailable
@@ -35,7 +36,7 @@ class ParallelPython(ProcessOptions, Launcher):
     is refused unless the call says `trust_network=True`.
 
     A worker that dies costs what it ran. A task at a server that is past its `timeout` is ended there; one that is
-    given up otherwise is left behind. What every worker starts with is for local workers only, for servers keep theirs.
+    given up otherwise is left behind. One that uses this pool has local workers where it is. What every worker starts with is for local workers only, for servers keep theirs.
     """
 
     name: ClassVar[str] = "parallel-python"
@@ -101,10 +102,15 @@ class ParallelPython(ProcessOptions, Launcher):
         return not self.is_remote
 
     @property
+    def _joins(self) -> bool:
+        """Whether it uses servers where this is asked: a task at a server that did might wait for itself."""
+        return self.is_remote and not getattr(sys.modules.get("anypool._ppft_worker"), "at_server", False)
+
+    @property
     def size(self) -> int:
         """How many workers it will be; servers are asked for theirs. One at least, for who discovers them may."""
-        if not self.is_remote:
-            return super().size
+        if not self._joins:
+            return self._here
         from anypool._ppft_servers import read_secret, workers_at
 
         secret = read_secret(self.secret_file)
@@ -112,7 +118,7 @@ class ParallelPython(ProcessOptions, Launcher):
 
     @property
     def _here(self) -> int:
-        return self.workers if self.workers is not None else super().size
+        return self.workers if self.workers or (self.workers == 0 and self._joins) else max(1, int(cpus()))
 
     @classmethod
     def missing(cls) -> str | None:
@@ -135,12 +141,11 @@ class ParallelPython(ProcessOptions, Launcher):
         folder = None if self.cwd is None else os.path.abspath(self.cwd)
         setup = dumped(self.initializer, self.initargs)
         begin = begin_with(setup, float(cpus()) / max(1, here), folder, dict(self.env or {}))
-        secret = ""
-        if self.is_remote:
-            from anypool._ppft_servers import read_secret
+        if not self._joins:
+            return PpftCrew(here, begin, "")
+        from anypool._ppft_servers import read_secret
 
-            secret = read_secret(self.secret_file)
-        crew = PpftCrew(here, begin, secret)
+        crew = PpftCrew(here, begin, read_secret(self.secret_file))
         crew.connect(self.addresses(), self.discovery)
         return crew
 
