@@ -7,27 +7,14 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
+from ppft_serving import is_alive, wait_until  # type: ignore[import-not-found]
 
-from anypool import LauncherUnavailable, ParallelPython, get_pool
+from anypool import LauncherUnavailable, ParallelPython, WorkerLost, get_pool
 from anypool._building import plan_of
-from anypool._ppft import PpftExecutor
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 15) -> None:
-    limit = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def script(text: str, *, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
@@ -120,17 +107,55 @@ def test_a_worker_that_died_is_noticed_though_its_child_holds_its_pipes() -> Non
     started = time.monotonic()
     with get_pool("parallel-python:1") as pool:
         (outcome,) = pool.map(die, [1], retries=0, on_error="return")
-        assert "ended" in str(outcome)
+        assert "SIGKILL" in str(outcome)
     assert time.monotonic() - started < 15
 
 
-def test_an_executor_of_ppft_runs_nothing_but_chunks() -> None:
-    executor = PpftExecutor(1, 1.0)
-    try:
-        with pytest.raises(TypeError, match="chunks"):
-            executor.submit(abs, -1)
-    finally:
-        executor.shutdown()
+def test_each_worker_is_told_by_its_process() -> None:
+    with get_pool("parallel-python:2") as pool:
+
+        def meet(_: int) -> int:
+            time.sleep(0.1)
+            return os.getpid()
+
+        pids = set(pool.map(meet, range(4), chunksize=1))
+        assert pids == {worker.pid for worker in pool.workers()}
+        assert pool.stats()["nodes"] == {"local": pool.stats()["tasks"]}
+
+
+def test_workers_begin_with_what_they_are_given(tmp_path: Path) -> None:
+    def begin(text: str) -> None:
+        os.environ["BEGUN"] = text
+
+    launcher = ParallelPython(1, initializer=begin, initargs=("so",), env={"OTHER": "thing"}, cwd=tmp_path)
+    with get_pool(launcher) as pool:
+        assert pool.pipe(lambda: (os.environ["BEGUN"], os.environ["OTHER"], os.getcwd())) == ("so", "thing", str(tmp_path))
+
+
+def test_an_initializer_that_raises_ends_the_pools_maps() -> None:
+    def begin() -> None:
+        raise KeyError("not so")
+
+    with get_pool(ParallelPython(2, initializer=begin)) as pool:
+        with pytest.raises(WorkerLost, match=r"initializer raised KeyError: 'not so'"):
+            pool.map(abs, range(10))
+        pool.terminate()
+
+
+def test_after_so_many_tasks_another_worker_takes_the_place() -> None:
+    with get_pool(ParallelPython(1, max_tasks_per_worker=2)) as pool:
+        assert len(set(pool.map(lambda _: os.getpid(), range(6), chunksize=1))) == 3
+
+
+def test_calls_back_with_each_outcome_and_waits_for_a_group() -> None:
+    seen: list[object] = []
+    with get_pool("parallel-python:2") as pool:
+        group = [pool.amap(abs, [-n], callback=seen.append) for n in range(5)]
+        failed = pool.amap(divmod, [1], [0], error_callback=seen.append)
+        done, waiting = wait(group, timeout=20)
+        assert (len(done), len(waiting)) == (5, 0)
+        assert isinstance(failed.exception(20), ZeroDivisionError)
+    assert sorted(map(str, seen)) == ["[0]", "[1]", "[2]", "[3]", "[4]", "integer division or modulo by zero"]
 
 
 def test_it_is_refused_where_pp_is_another_package(tmp_path: Path) -> None:
