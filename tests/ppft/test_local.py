@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -129,7 +128,8 @@ def test_workers_begin_with_what_they_are_given(tmp_path: Path) -> None:
 
     launcher = ParallelPython(1, initializer=begin, initargs=("so",), env={"OTHER": "thing"}, cwd=tmp_path)
     with get_pool(launcher) as pool:
-        assert pool.pipe(lambda: (os.environ["BEGUN"], os.environ["OTHER"], os.getcwd())) == ("so", "thing", str(tmp_path))
+        found = pool.pipe(lambda: (os.environ["BEGUN"], os.environ["OTHER"], os.getcwd()))
+        assert found == ("so", "thing", str(tmp_path))
 
 
 def test_an_initializer_that_raises_ends_the_pools_maps() -> None:

@@ -204,7 +204,7 @@ def test_a_server_may_be_added_to_a_pool_that_works(servers, secret):
 
         def slow(_: int) -> int:
             time.sleep(0.05)
-            return where()
+            return int(where())
 
         assert set(pool.map(slow, range(12), chunksize=1)) == {one.process.pid, two.process.pid}
         with pytest.raises(ValueError, match="already"):
@@ -220,10 +220,12 @@ def test_a_local_pool_may_be_given_a_server(servers, secret):
     with get_pool("parallel-python:1", secret_file=secret) as pool:
         pool.add_server(server.address)
         assert len(pool) == 2
-        assert set(pool.map(lambda _: (time.sleep(0.05), where())[1], range(8), chunksize=1)) == {
-            server.process.pid,
-            os.getpgid(0),
-        }
+
+        def slow(_: int) -> int:
+            time.sleep(0.05)
+            return int(where())
+
+        assert set(pool.map(slow, range(8), chunksize=1)) == {server.process.pid, os.getpgid(0)}
 
 
 def test_only_pools_of_parallel_python_are_given_servers():
@@ -237,7 +239,11 @@ def test_a_server_that_starts_later_is_discovered_and_one_that_leaves_costs_noth
         assert pool.map(abs, [-1]) == [1]
         server = servers(1, port, options=["-a", "-b", "127.255.255.255"])
         wait_until(lambda: len(pool) == 2, 30)
-        slow = lambda _: (time.sleep(0.02), where())[1]  # noqa: E731
+
+        def slow(_: int) -> int:
+            time.sleep(0.02)
+            return int(where())
+
         assert set(pool.map(slow, range(20), chunksize=1)) == {server.process.pid, os.getpgid(0)}
         server.end()
         assert set(pool.map(slow, range(20), chunksize=1)) == {os.getpgid(0)}
@@ -312,7 +318,9 @@ def test_a_server_whose_anypool_is_another_one_is_refused_in_words(servers, secr
         pool.terminate()
 
 
-@pytest.mark.parametrize("option", [{"env": {"A": "b"}}, {"initializer": print}, {"cwd": "."}, {"max_tasks_per_worker": 1}])
+@pytest.mark.parametrize(
+    "option", [{"env": {"A": "b"}}, {"initializer": print}, {"cwd": "."}, {"max_tasks_per_worker": 1}]
+)
 def test_what_only_local_workers_can_begin_with_is_refused_with_servers(option):
     with pytest.raises(ValueError, match=f"{next(iter(option))}= is for workers that are started here"):
         ParallelPython(servers=("127.0.0.1:60000",), **option)

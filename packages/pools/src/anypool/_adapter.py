@@ -182,16 +182,11 @@ class ExecutorCrew(Packs, OfOneKind):
             if isinstance(error, BrokenExecutor) and not isinstance(error, WorkerLost):
                 self._replace(error)
                 return
-            # An executor may tell that it was this call's own worker; its death breaks nothing.
-            own = getattr(error, "own", False)
-            self._breaks += not own
+            self._breaks += 1
             alone = len(self._trips) == 1 and not isinstance(error, CancelledError)
             self._forget(future)
-            begun = begins(self._executor, {future: trip})
             self._falling.add(trip.slot)
-            self._ending[trip.slot] = self._loss(trip.slot, words(error), own or alone)
-        if begun:
-            self._deliver(begun)
+            self._ending[trip.slot] = self._loss(trip.slot, words(error), alone)
         if self._breaks >= _MOST_BREAKS or getattr(error, "cause", "") == "initializer":
             with self._lock:
                 losses = [self._ending.pop(slot) for slot in list(self._ending)]

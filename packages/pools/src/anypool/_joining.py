@@ -35,7 +35,7 @@ class Joins:
         if not isinstance(before, ParallelPython):
             raise TypeError(f"add_server() is for pools of parallel-python, this one is of {before.name}")
         launcher = before.with_server(server, trust_network)
-        from anypool._ppft_servers import read_secret
+        from anypool._ppft_asking import read_secret
 
         engine, known = self._engine(), len(self)
         crew: Any = engine.crew

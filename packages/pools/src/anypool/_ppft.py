@@ -106,7 +106,9 @@ class PpftCrew(Packs, OfOneKind):
         while not self._seats and monotonic() < until:
             self.ending.wait(0.1)
         if not self._seats:
-            raise LauncherUnavailable(f"no ppserver that can be used has said within {_DISCOVERY_SECONDS:g} s where it is")
+            raise LauncherUnavailable(
+                f"no ppserver that can be used has said within {_DISCOVERY_SECONDS:g} s where it is"
+            )
 
     def add_server(self, address: Address, secret: str) -> int:
         """Use another server's workers from now on; how many they are. `LauncherUnavailable` if that can't be."""
@@ -123,6 +125,10 @@ class PpftCrew(Packs, OfOneKind):
             if self._deliver is not None:
                 server.begin()
                 self.tell([Gained(seat.number) for seat in server.seats])
+            if self.ending.is_set():
+                # Meanwhile, by who may not have seen it.
+                for each in (server, *server.seats):
+                    each.end()
             return server.workers
 
     def _discovered(self, address: Address) -> None:
@@ -270,14 +276,16 @@ class PpftCrew(Packs, OfOneKind):
         if self._owner != os.getpid() or self.closed:
             return []
         self.ending.set()
-        with self._joining:
-            servers, seats = list(self._servers.values()), list(self._seats.values())
+        # No lock is waited for: it may be the collector that calls, in the middle of anything.
+        servers, seats = list(self._servers.values()), list(self._seats.values())
         begun = self._deliver is not None
         for server in servers:
             server.end() if begun else server.abandon()
         for seat in seats if begun else ():
             seat.end()
-        joins: list[Callable[[float], None]] = [each.join_thread for each in [*seats, *servers]] if begun else []
+        joins: list[Callable[[float], None]] = []
+        if begun:
+            joins += [*(seat.join_thread for seat in seats), *(server.join_thread for server in servers)]
         if self._discovery is not None:
             joins.append(self._discovery.end())
         return joins

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _LOOK_SECONDS = 1.0
+# Between the end of its pipe and that of a worker.
+_END_SECONDS = 0.5
 # Seconds before each attempt to start a worker; what fails so often will not get better.
 _BACK_OFF = (0.0, 0.1, 0.2, 0.5, 1.0)
 # What `python -m ppft` does, but what imports or tasks or their children print is not taken for a part of a reply.
@@ -61,7 +63,8 @@ class Worker:
 
     def greet(self) -> None:
         """Wait until it is there, and have it use a protocol that has bytes."""
-        self._transport.send(b"5" if self._receive() else b"")
+        self._receive()
+        self._transport.send(b"5")
 
     def call(self, message: bytes) -> bytes | None:
         """What it answers; None if it has ended."""
@@ -87,17 +90,17 @@ class Worker:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
 
-    def end(self) -> str:
-        """The same, and wait for that; returns how it ended."""
+    def end(self, patience: float = 0.0) -> str:
+        """The same, unless it ends by itself so soon, and wait for that; returns how it ended."""
         with suppress(subprocess.TimeoutExpired):
-            # What it was doing may have ended it.
-            self.process.wait(0.05)
+            self.process.wait(patience)
         self.kill()
         code = self.process.wait()
         for file in (self.process.stdin, self.process.stdout):
             with suppress(OSError):
                 file.close()  # type: ignore[union-attr]  # both are pipes
-        return f"exit code {code}" if code >= 0 else f"killed by signal {-code} ({signal.Signals(-code).name})"
+        names = [each.name for each in signal.Signals if each == -code]
+        return f"killed by signal {-code} ({', '.join(names)})" if code < 0 else f"exit code {code}"
 
 
 class LocalSeat(Seat):
@@ -114,7 +117,8 @@ class LocalSeat(Seat):
         if (worker := self._worker) is not None:
             worker.kill()
 
-    def _open(self) -> bool:
+    def _reopen(self) -> bool:
+        self._break()
         why: BaseException | None = None
         for delay in _BACK_OFF:
             time.sleep(delay)
@@ -126,7 +130,7 @@ class LocalSeat(Seat):
                 why = error
             if why is None:
                 return True
-            self._drop()
+            self._break()
             if isinstance(why, WorkerLost):
                 break
         self._crew.give_up_seat(self, why)
@@ -144,13 +148,12 @@ class LocalSeat(Seat):
         what, text = outcome(reply)
         return None if what == "done" else WorkerLost(text, cause="initializer")
 
-    def _reopen(self) -> bool:
+    def _break(self) -> None:
         self._drop()
-        return self._open()
 
-    def _drop(self) -> str:
+    def _drop(self, patience: float = 0.0) -> str:
         worker, self._worker = self._worker, None
-        return worker.end() if worker is not None else ""
+        return worker.end(patience) if worker is not None else ""
 
     def _shut(self) -> None:
         self._drop()
@@ -187,5 +190,5 @@ class LocalSeat(Seat):
 
     def _ended(self) -> None:
         asked = self._killed
-        how = self._drop()
+        how = self._drop(_END_SECONDS)
         self._lose(Cause("ended at its owner's request", own=False) if asked else Cause(how))

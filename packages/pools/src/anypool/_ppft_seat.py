@@ -50,7 +50,8 @@ class Seat:
         self._thread = threading.Thread(target=self._work, name=f"anypool-ppft-{number}", daemon=True)
 
     def begin(self) -> None:
-        """Have the thread start."""
+        """Have the thread start, and then a worker."""
+        self._queue.put(RENEW)
         self._thread.start()
 
     # Called with the engine's lock held.
@@ -97,12 +98,12 @@ class Seat:
     # In the thread.
 
     def _work(self) -> None:
-        self._usable = self._open()
         while (what := self._queue.get()) != END:
             try:
                 self._take(what)
             except BaseException as error:  # What the seat has must go back, and somebody be told.
                 logging.getLogger("anypool").exception("a worker of ppft")
+                self._break()
                 self._lose(Cause(f"{type(error).__name__}: {error}", own=False))
         self._shut()
 
@@ -122,10 +123,12 @@ class Seat:
     def _run(self, flight: Flight) -> None:
         raise NotImplementedError
 
-    def _open(self) -> bool:
+    def _reopen(self) -> bool:
+        """Have a worker that can be used; whether there is one."""
         raise NotImplementedError
 
-    def _reopen(self) -> bool:
+    def _break(self) -> None:
+        """Use the worker no more: nobody knows what it will say next."""
         raise NotImplementedError
 
     def _shut(self) -> None:

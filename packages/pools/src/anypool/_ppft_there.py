@@ -75,9 +75,6 @@ class RemoteSeat(Seat):
         with suppress(OSError):  # It is full, or closed.
             os.write(self._writes, b"!")
 
-    def _open(self) -> bool:
-        return self.connection is not None
-
     def _reopen(self) -> bool:
         return self.connection is not None
 
@@ -85,9 +82,16 @@ class RemoteSeat(Seat):
         """Close what it has; its thread has not begun."""
         self._shut()
 
+    def _break(self) -> None:
+        self._disconnect()
+
     def _shut(self) -> None:
         self._disconnect()
-        for fd in (self._reads, self._writes):
+        while not self._queue.empty():
+            if isinstance(left := self._queue.get(), Connection):
+                left.close()
+        fds, self._writes = (self._reads, self._writes), -1
+        for fd in fds:
             os.close(fd)
 
     def _disconnect(self) -> None:
@@ -148,7 +152,9 @@ class RemoteSeat(Seat):
                 return
             self._begun(flight)
             options = connection.names, chunk.careful, self._server.workers, limit, place
-            again = self._lacks(flight, *self._outcome(connection, order("run there", data, self._crew.session, *options)))
+            again = self._lacks(
+                flight, *self._outcome(connection, order("run there", data, self._crew.session, *options))
+            )
             if self.connection is None and self._usable:
                 # It was killed when it had just been done.
                 self._lose(Cause("ended at its owner's request", own=False))

@@ -58,7 +58,7 @@ def outcome(reply: bytes) -> tuple[str, Any]:
 
 def show(printed: str) -> None:
     """What tasks have printed."""
-    if printed:
+    with suppress(OSError, ValueError):  # Nobody reads it any more, and the results are to come all the same.
         sys.stdout.write(printed)
 
 
@@ -120,7 +120,7 @@ class Connection(CTransport):  # type: ignore[misc]  # ppft has no types
             if until is not None and not ready(until - monotonic(), self.socket):
                 raise TimeoutError("no answer")
             if not data and _QUICKACK is not None:
-                # A ppserver waits for that between a message's size and the message, and a system may put it off, 40 ms.
+                # A ppserver waits for that between a message's size and the message; it may else be put off for 40 ms.
                 self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             part = self.socket.recv(min(size - len(data), 1 << 20))
             if not part:

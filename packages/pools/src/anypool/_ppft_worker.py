@@ -54,7 +54,9 @@ def _begin_here(data: bytes, share: float) -> bytes | tuple[str, str]:
     return b""
 
 
-def _run_at_server(data: bytes, session: bytes, caller: tuple[str, int], careful: bool, neighbours: int, *more: Any) -> Any:
+def _run_at_server(
+    data: bytes, session: bytes, caller: tuple[str, int], careful: bool, neighbours: int, *more: Any
+) -> Any:
     """Have a child run a chunk: ppservers don't notice when a worker of theirs ends.
 
     Each pool, named by its `session`, has its own; `caller`: the other end of its connection; `neighbours` share the
@@ -84,7 +86,7 @@ def _begin_at_server() -> None:
     global _begun
     if _begun:
         return
-    loop = sys.modules["__main__"].wp  # type: ignore[attr-defined]  # ppft's
+    loop = sys.modules["__main__"].wp  # ppft's
     transport = loop.t
     transport.r = transport.rb = os.fdopen(os.dup(0), "rb")
     transport.w = transport.wb = os.fdopen(os.dup(1), "wb")

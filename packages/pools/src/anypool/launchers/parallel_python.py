@@ -26,17 +26,18 @@ _LOCAL_ONLY = ("initializer", "max_tasks_per_worker", "env", "cwd")
 class ParallelPython(ProcessOptions, Launcher):
     """Workers of ppft: of this machine, `parallel-python:2`, and those that `servers` (`host:port`) have beside them.
 
-    With servers, `workers` may be 0. Each server has to be there when the pool is opened, and to know the secret of
-    `secret_file` (mode 0600), else of the environment's ANYPOOL_PPFT_SECRET. Others join later by `pool.add_server`, or
-    by themselves if `discover` names the port on which they say that they are there: `"*:60000"`, or
-    `"127.0.0.1:60000"` for those of this machine. One that ends, hangs or is cut off costs what it ran a second attempt
-    elsewhere, and is used again when it is back.
+    With servers, `workers`, which are those of this machine, may be 0. Each server has to be there when the pool is
+    opened, and to know the secret of `secret_file` (mode 0600), else of the environment's ANYPOOL_PPFT_SECRET. Others
+    join later by `pool.add_server`, or by themselves if `discover` names the port on which they say that they are
+    there: `"*:60000"`, or `"127.0.0.1:60000"` for those of this machine. A server that ends, hangs or is cut off costs
+    what it ran a second attempt elsewhere, and is used again when it is back.
 
     ppft's protocol is not encrypted, and who reads along can do what a server can: a server that is not on this machine
     is refused unless the call says `trust_network=True`.
 
-    A worker that dies costs what it ran. A task at a server that is past its `timeout` is ended there; one that is
-    given up otherwise is left behind. One that uses this pool has local workers where it is. What every worker starts with is for local workers only, for servers keep theirs.
+    A worker that dies costs what it ran, at a server too, where each pool has processes of its own. A task there that
+    uses this pool has local workers where it is. What every worker starts with (`initializer`, `env`, `cwd`,
+    `max_tasks_per_worker`) is for pools without servers: these have started theirs already.
     """
 
     name: ClassVar[str] = "parallel-python"
@@ -111,7 +112,7 @@ class ParallelPython(ProcessOptions, Launcher):
         """How many workers it will be; servers are asked for theirs. One at least, for who discovers them may."""
         if not self._joins:
             return self._here
-        from anypool._ppft_servers import read_secret, workers_at
+        from anypool._ppft_asking import read_secret, workers_at
 
         secret = read_secret(self.secret_file)
         return max(1, self._here + sum(workers_at(address, secret) for address in self.addresses()))
@@ -143,7 +144,7 @@ class ParallelPython(ProcessOptions, Launcher):
         begin = begin_with(setup, float(cpus()) / max(1, here), folder, dict(self.env or {}))
         if not self._joins:
             return PpftCrew(here, begin, "")
-        from anypool._ppft_servers import read_secret
+        from anypool._ppft_asking import read_secret
 
         crew = PpftCrew(here, begin, read_secret(self.secret_file))
         crew.connect(self.addresses(), self.discovery)
