@@ -220,9 +220,8 @@ class Pool(Maps, Reduces, SingleCalls, Joins):
         """Totals since the pool was opened; they are kept after its end, until `restart` or `clear`.
 
         `launcher` (its name), `workers` (how many there are), `tasks` done and `busy` seconds in them, `in_flight`
-        (chunks with workers), `waiting` (calls without an outcome), `inline` (large buffers that found no place in
-        shared memory, and went through pipes), `lost` (groups of a mix that could not start or are gone: why), `nodes`
-        (of an open pool of parallel-python: tasks done by each server, and by `local` workers).
+        (chunks with workers), `waiting` (calls without an outcome), `inline` (large buffers that went through pipes,
+        not shared memory), `lost` (groups of a mix that are gone: why), `nodes` (tasks by ppserver, while it is open).
         """
         engine = self._made if self._made is not None and not self._made.forked else None
         tasks, busy = self._past
@@ -279,8 +278,7 @@ class Pool(Maps, Reduces, SingleCalls, Joins):
                 if engine is None:
                     if not self._counted:
                         self._size = size_within(self.launcher, self._opened_in)
-                    # There may be one that gave up.
-                    totals = self.stats()
+                    totals = self.stats()  # There may be one that gave up.
                     self._past = totals["tasks"], totals["busy"]
                     quota = getattr(self.launcher, "max_tasks_per_worker", None)
                     engine = self._made = observed(self, lambda: Engine(self._crew(), quota, self.launcher.all_tags))

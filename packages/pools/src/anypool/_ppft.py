@@ -127,8 +127,9 @@ class PpftCrew(Packs, OfOneKind):
                 self.tell([Gained(seat.number) for seat in server.seats])
             if self.ending.is_set():
                 # Meanwhile, by who may not have seen it.
-                for each in (server, *server.seats):
-                    each.end()
+                server.end()
+                for seat in server.seats:
+                    seat.end()
             return server.workers
 
     def _discovered(self, address: Address) -> None:

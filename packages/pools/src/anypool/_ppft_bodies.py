@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 
+from anypool import _linux
 from anypool._serve import RUN
 from anypool._wire import Decoder, encode
 
@@ -17,14 +19,17 @@ _held: dict[bytes, tuple[int, int]] = {}
 
 def hold(data: bytes, digest: bytes) -> str:
     """Keep a message that carries a function; returns process and descriptor, nothing where that can't be."""
-    if not hasattr(os, "memfd_create"):
+    if sys.platform != "linux":
         return ""
     if digest not in _held:
-        fd = os.memfd_create(_name(digest), os.MFD_CLOEXEC)
+        fd = _linux.new_segment(digest.hex())
+        try:
+            with open(fd, "wb", closefd=False) as file:
+                file.write(data)
+        except OSError:  # There is no room for it.
+            os.close(fd)
+            return ""
         _held[digest] = fd, len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
         while len(_held) > 1 and (len(_held) > _MOST or sum(size for _, size in _held.values()) > _MOST_BYTES):
             os.close(_held.pop(next(iter(_held)))[0])
     return f"{os.getpid()} {_held[digest][0]}"
@@ -39,12 +44,11 @@ def let_go() -> None:
 def at_hand(data: bytes, place: tuple[int, int]) -> bytes | None:
     """A RUN message with the function that it lacks; None if that is no longer held."""
     (message,) = Decoder().feed(data)
-    path = f"/proc/{place[0]}/fd/{place[1]}"
     try:
-        # Whose number it is may have changed, and what the descriptor is.
-        if _name(message.digest) not in os.readlink(path):
-            return None
-        with open(path, "rb") as file:
+        with open(_linux.open_of(*place, os.O_RDONLY), "rb") as file:
+            # Whose number it is may have changed, and what the descriptor is.
+            if message.digest.hex() not in os.readlink(f"/proc/self/fd/{file.fileno()}"):
+                return None
             (body,) = Decoder().feed(file.read())
     except OSError:
         return None
@@ -52,7 +56,3 @@ def at_hand(data: bytes, place: tuple[int, int]) -> bytes | None:
     message.meta = RUN.pack(mode, stop, careful, len(body.parts), skip, budget, more)
     message.parts = [*body.parts, *message.parts]
     return b"".join(encode(message))
-
-
-def _name(digest: bytes) -> str:
-    return f"anypool-{digest.hex()}"

@@ -68,7 +68,7 @@ class Guard:
                 if os.getppid() != self._parent:
                     os._exit(1)
                 if monotonic() > until or (shown and not is_open(self._parent, caller)):
-                    why = "late"
+                    why = "gone"
                     raise EOFError
                 if self.has_ended():
                     raise EOFError

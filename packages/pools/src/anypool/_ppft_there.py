@@ -171,8 +171,8 @@ class RemoteSeat(Seat):
                 return True
         elif what == "ended":
             self._lose(Cause(said, own=not self._killed))
-        elif what == "late":
-            self._lose(Cause("ended after its timeout", own=False))
+        elif what == "gone":
+            self._lose(Cause(said, own=False))
         elif what != _GIVEN_UP:
             flight.begun = None  # Nothing has.
             self._server.refuse(said)

@@ -69,7 +69,10 @@ def _run_at_server(
         del _guards[known]
     guard = _guards.get(session)
     if guard is None:
-        guard = _guards[session] = Guard(usable_cpus() / neighbours)
+        try:
+            guard = _guards[session] = Guard(usable_cpus() / neighbours)
+        except OSError as error:
+            return "gone", f"no process could be started: {error}"
     reply, printed = guard.call(data, caller, careful, *more)
     sys.stdout.write(printed)
     return reply
