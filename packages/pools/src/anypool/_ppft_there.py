@@ -56,6 +56,9 @@ class RemoteSeat(Seat):
         """Use this connection from now on."""
         self._connecting = True
         self._queue.put(connection)
+        if self._crew.closed or not self._thread.is_alive():
+            # Perhaps nobody takes it any more; who does closes it as well.
+            connection.close()
 
     def renew(self) -> bool:
         """It serves on, unless it has said that it will be back."""
