@@ -20,7 +20,7 @@ BELOW: dict[str, set[str]] = {
     "anypool_cache": {"anypool_serialize"},
 }
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/src/*/__init__.py"))
-HEAVY = ["cloudpickle", "dill", "matplotlib", "multiprocess", "numpy", "pathos", "pluggy", "rich", "tqdm"]
+HEAVY = ["cloudpickle", "dill", "matplotlib", "multiprocess", "numpy", "pathos", "pluggy", "ppft", "rich", "tqdm"]
 # Of the standard library: each takes as long as forking a worker, or longer.
 SLOW = {"contextlib", "dataclasses", "enum", "inspect", "json", "logging", "re", "traceback", "typing"}
 UP_TO_THE_AGENT = """

@@ -22,7 +22,13 @@ LIMIT = 150  # seconds, for what may be slow to download or build
 
 # What the core runs by itself, and what each extra adds to it; `all` is the union.
 ALONE = {"serial", "thread", "process"}
-ADDED: dict[str, set[str]] = {"multiprocess": {"multiprocess"}, "rich": set(), "testing": set()}
+ADDED: dict[str, set[str]] = {
+    "multiprocess": {"multiprocess"},
+    "parallel-python": {"parallel-python"},
+    "ppft": {"parallel-python"},
+    "rich": set(),
+    "testing": set(),
+}
 EXTRAS = {**ADDED, "all": set().union(*ADDED.values())}
 
 each_package = pytest.mark.parametrize("name", FOLDERS)
@@ -168,7 +174,7 @@ def test_an_extra_makes_exactly_its_launchers_runnable(installed, extra):
 def test_without_its_extra_a_launcher_is_refused_with_the_line_that_installs_it(installed, launcher):
     code = f"import anypool\ntry: anypool.get_pool({launcher!r})\nexcept anypool.LauncherUnavailable as e: print(e)"
     said = run(installed("anypool") / "python", "-c", code)
-    (extra,) = (extra for extra, added in ADDED.items() if launcher in added)
+    extra, *_ = (extra for extra, added in ADDED.items() if launcher in added)
     assert f"pip install 'anypool[{extra}]'" in said
 
 

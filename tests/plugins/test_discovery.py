@@ -111,7 +111,9 @@ def test_an_unknown_name_is_told_what_exists_and_what_is_like_it(site, typo):
         except LookupError as error:
             print(type(error).__name__, error)
     """)
-    assert said.startswith(f"LauncherNotFound no launcher {typo!r} among multiprocess, one, process, serial, thread")
+    assert said.startswith(
+        f"LauncherNotFound no launcher {typo!r} among multiprocess, one, parallel-python, process, serial, thread"
+    )
     assert "did you mean" in said
     assert repr(meant) in said.partition("did you mean")[2]
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from anypool._sources import plan
     from anypool._task import Task, current_task
     from anypool.launchers.multiprocess import Multiprocess
+    from anypool.launchers.parallel_python import ParallelPython
     from anypool.launchers.process import Process
     from anypool.launchers.serial import Serial
     from anypool.launchers.thread import Thread
@@ -72,6 +73,7 @@ _PLACES = {
     "_sources": ["plan"],
     "_task": ["Task", "current_task"],
     "launchers.multiprocess": ["Multiprocess"],
+    "launchers.parallel_python": ["ParallelPython"],
     "launchers.process": ["Process"],
     "launchers.serial": ["Serial"],
     "launchers.thread": ["Thread"],
@@ -96,6 +98,7 @@ __all__ = [
     "Nested",
     "Oversubscribed",
     "OversubscribedWarning",
+    "ParallelPython",
     "Plan",
     "PlanError",
     "Pool",

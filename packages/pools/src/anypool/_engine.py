@@ -341,8 +341,6 @@ class Engine(Renewing):
             slots = [(slot, self.crew.identify(slot.number)) for slot in self.desk.slots.values() if not slot.guest]
         return [_crew.WorkerInfo.of(slot, *identity) for slot, identity in slots]
 
-    # The end.
-
     @property
     def idle(self) -> bool:
         """Whether nothing asynchronous is left to do."""

@@ -20,6 +20,7 @@ from anypool._engine import Engine
 from anypool._errors import PoolClosed
 from anypool._gate import current
 from anypool._helper import helper
+from anypool._joining import Joins
 from anypool._launcher import Launcher, cpus
 from anypool._launching import crew_of
 from anypool._mapping import Many, Maps
@@ -46,7 +47,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Pool(Maps, Reduces, SingleCalls):
+class Pool(Maps, Reduces, SingleCalls, Joins):
     """Workers behind one set of methods, the same for every launcher; made by `get_pool`.
 
     Leaving a `with` block waits for what was started asynchronously, then ends the workers; leaving it by an exception
@@ -166,7 +167,7 @@ class Pool(Maps, Reduces, SingleCalls):
         self._check_open()
         self.launcher, self._size = launcher, size_within(launcher, self._opened_in)
         if self._made is not None:
-            self._engine().resize(self._size)
+            self._engine().resize(len(self))
 
     def __enter__(self) -> Self:
         self._check_open()
@@ -188,7 +189,6 @@ class Pool(Maps, Reduces, SingleCalls):
             self.terminate()
 
     def _cancel_waiting(self) -> None:
-        """Cancel the calls that have not been sent to a worker."""
         if (engine := self._made) is not None:
             engine.cancel_waiting()
 
@@ -199,7 +199,7 @@ class Pool(Maps, Reduces, SingleCalls):
         if self._size is None:
             with entered(self._opened_in):
                 self._size = self.launcher.size
-        return self._size
+        return self._size + getattr(getattr(self._made, "crew", None), "joined", 0)
 
     @property
     def plan(self) -> Plan:
@@ -220,8 +220,8 @@ class Pool(Maps, Reduces, SingleCalls):
         """Totals since the pool was opened; they are kept after its end, until `restart` or `clear`.
 
         `launcher` (its name), `workers` (how many there are), `tasks` done and `busy` seconds in them, `in_flight`
-        (chunks with workers), `waiting` (calls without an outcome), `inline` (large buffers that found no place in
-        shared memory, and went through pipes), `lost` (groups of a mix that could not start or are gone: why).
+        (chunks with workers), `waiting` (calls without an outcome), `inline` (large buffers that went through pipes,
+        not shared memory), `lost` (groups of a mix that are gone: why), `nodes` (tasks by ppserver, while it is open).
         """
         engine = self._made if self._made is not None and not self._made.forked else None
         tasks, busy = self._past
@@ -235,6 +235,7 @@ class Pool(Maps, Reduces, SingleCalls):
             "waiting": engine.calls.unsettled if engine else 0,
             "inline": engine.crew.inline if engine else 0,
             "lost": getattr(engine.crew, "lost", {}) if engine else {},
+            "nodes": dict(getattr(engine.crew, "nodes", {})) if engine else {},
         }
 
     def __repr__(self) -> str:
@@ -277,8 +278,7 @@ class Pool(Maps, Reduces, SingleCalls):
                 if engine is None:
                     if not self._counted:
                         self._size = size_within(self.launcher, self._opened_in)
-                    # There may be one that gave up.
-                    totals = self.stats()
+                    totals = self.stats()  # There may be one that gave up.
                     self._past = totals["tasks"], totals["busy"]
                     quota = getattr(self.launcher, "max_tasks_per_worker", None)
                     engine = self._made = observed(self, lambda: Engine(self._crew(), quota, self.launcher.all_tags))

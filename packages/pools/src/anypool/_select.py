@@ -21,7 +21,9 @@ BUILT_IN = {
     "thread": "anypool.launchers.thread:Thread",
     "process": "anypool.launchers.process:Process",
     "multiprocess": "anypool.launchers.multiprocess:Multiprocess",
+    "parallel-python": "anypool.launchers.parallel_python:ParallelPython",
 }
+ALIASES = {"ppft": "parallel-python"}
 VARIABLE = "ANYPOOL_PLAN"
 # What makes a text more than a name and a number of workers.
 _GRAMMAR = frozenset("/+>?,\"'")
@@ -129,7 +131,7 @@ def _simple(level: object, options: dict[str, Any]) -> Launcher | None:
 
 def find(name: str) -> type[Launcher]:
     """The class of a launcher: a built-in one, else that of the plugin whose entry point has this name."""
-    place = BUILT_IN.get(name)
+    place = BUILT_IN.get(ALIASES.get(name, name))
     if place is None:
         from anypool._plugins import plugins
 

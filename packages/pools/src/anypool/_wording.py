@@ -189,7 +189,8 @@ def written(launcher: Launcher) -> str:
         if value == getattr(kind, name, None):
             continue
         said = _said(form_of(kind, name), value)
-        if name == kind.argument:
+        # After a colon stands at least 1.
+        if name == kind.argument and value != 0:
             argument = f":{said}"
         else:
             options.append(f"{name}={said}")

@@ -8,7 +8,7 @@ from anypool._hooks import hookimpl
 from anypool._launcher import Launcher
 from anypool._select import find
 
-__all__ = ["multiprocess", "process", "serial", "thread"]
+__all__ = ["multiprocess", "parallel_python", "process", "serial", "thread"]
 
 
 class _BuiltIn:
@@ -25,3 +25,4 @@ serial = _BuiltIn("serial")
 thread = _BuiltIn("thread")
 process = _BuiltIn("process")
 multiprocess = _BuiltIn("multiprocess")
+parallel_python = _BuiltIn("parallel-python")

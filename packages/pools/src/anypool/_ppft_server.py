@@ -1,0 +1,158 @@
+"""A ppserver whose workers a pool uses: joined, watched, and joined again after it was lost."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from anypool._errors import LauncherUnavailable
+from anypool._ppft_address import Address
+from anypool._ppft_held import Bodies
+from anypool._ppft_there import RemoteSeat
+from anypool._ppft_wire import Connection, connected, workers_of
+
+if TYPE_CHECKING:
+    from anypool._ppft import PpftCrew
+
+__all__: list[str] = []
+
+# A server is asked so often whether it is there, and has so long to say so: it runs no tasks itself.
+_LOOK_SECONDS, _ANSWER_SECONDS = 2.0, 8.0
+# Seconds before each attempt to join a lost server again. After the last of them it is hopeless, and the pool fails if
+# all are; as long as the pool goes on it is tried again.
+_BACK_OFF = (0.1, 0.5, 1.0, 2.0, 4.0)
+ATTEMPTS = len(_BACK_OFF)
+_PATIENCE = 10.0
+
+
+class Server:
+    """One server; a thread looks after it."""
+
+    def __init__(self, crew: PpftCrew, address: Address, secret: str) -> None:
+        self.address, self.why = address, ""
+        self.workers = 0
+        self.seats: list[RemoteSeat] = []
+        self.bodies = Bodies()
+        self._crew, self._secret = crew, secret
+        self._failures = 0
+        self._refused = False
+        self._looking = threading.Event()
+        self._watch: Connection | None = None
+        self._thread = threading.Thread(target=self._keep, name=f"anypool-ppserver-{address}", daemon=True)
+
+    def is_hopeless(self, attempts: int = ATTEMPTS) -> bool:
+        """Whether it is lost, and so many attempts to join it again were in vain."""
+        return self._refused or self._failures >= attempts
+
+    def join(self) -> None:
+        """Connect all its workers, whose seats are made. Raises `LauncherUnavailable`."""
+        connections = self._connect()
+        self.seats = [RemoteSeat(self._crew, self._crew.new_number(), self) for _ in connections]
+        for seat, connection in zip(self.seats, connections, strict=True):
+            seat.connection = connection
+
+    def begin(self) -> None:
+        """Have all threads start, once the crew knows the seats."""
+        for seat in self.seats:
+            seat.begin()
+        self._thread.start()
+
+    def look(self) -> None:
+        """Something was lost."""
+        self._looking.set()
+
+    def refuse(self, why: str) -> None:
+        """It can't run tasks of this pool, whatever is tried."""
+        self._refused, self.why = True, f"the ppserver at {self.address} can't run tasks: {why}"
+        self._looking.set()
+
+    def end(self) -> None:
+        """Have the thread end."""
+        self._looking.set()
+        if (watch := self._watch) is not None:
+            watch.cut()
+
+    def join_thread(self, seconds: float) -> None:
+        """Wait for that."""
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(max(0.0, seconds))
+
+    def abandon(self) -> None:
+        """Close the connections of seats that never began."""
+        if self._watch is not None:
+            self._watch.close()
+        for seat in self.seats:
+            seat.abandon()
+
+    def _connect(self) -> list[Connection]:
+        """To each worker, and one that tells whether the server is there."""
+        watch = connected(self.address, self._secret, "STAT")
+        connections: list[Connection] = []
+        try:
+            self.workers = workers_of(watch, self.address)
+            while len(connections) < self.workers:
+                connections.append(connected(self.address, self._secret, "EXEC"))
+        except BaseException:
+            for each in (watch, *connections):
+                each.close()
+            raise
+        self._watch = watch
+        return connections
+
+    # In its thread.
+
+    def _keep(self) -> None:
+        while not self._crew.closed and not self._refused:
+            if self._watch is None:
+                self._join_again()
+            else:
+                self._look_after(self._watch)
+        self._lose()
+        if not self._crew.closed:
+            self._crew.reckon()
+
+    def _look_after(self, watch: Connection) -> None:
+        self._looking.wait(_LOOK_SECONDS)
+        self._looking.clear()
+        if self._crew.closed or self._refused:
+            return
+        try:
+            watch.send(b"TIME")
+            watch.told(_ANSWER_SECONDS)
+        except (OSError, ValueError) as error:
+            self.why = f"the ppserver at {self.address} was lost: {error}"
+            self._lose()
+            return
+        lost = [seat for seat in self.seats if seat.disconnected]
+        try:
+            for seat in lost:
+                seat.connect(connected(self.address, self._secret, "EXEC"))
+        except LauncherUnavailable as error:
+            self.why = str(error)
+
+    def _lose(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+        self.bodies.clear()
+        for seat in self.seats:
+            seat.cut()
+
+    def _join_again(self) -> None:
+        self._crew.ending.wait(_PATIENCE if self.is_hopeless() else _BACK_OFF[self._failures])
+        if self._crew.closed or self._refused:
+            return
+        try:
+            connections = self._connect()
+        except LauncherUnavailable as error:
+            self.why = str(error)
+            self._failures += 1
+            if self.is_hopeless():
+                self._crew.reckon()
+            return
+        self._failures = 0
+        lost = [seat for seat in self.seats if seat.disconnected]
+        for seat, connection in zip(lost, connections, strict=False):
+            seat.connect(connection)
+        for connection in connections[len(lost) :]:
+            connection.close()

@@ -1,0 +1,179 @@
+"""ppft's protocol as a client speaks it, with a limit to every wait: what it is said to be is in ppft's transport."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import select
+import socket
+import struct
+import sys
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import ppft
+from ppft.transport import CTransport
+
+from anypool._errors import LauncherUnavailable
+from anypool._ppft_address import Address
+from anypool._ppft_worker import VERSIONS
+
+__all__: list[str] = []
+
+ANSWER_SECONDS = 5.0
+_SIZE = struct.Struct("!Q")
+# Of what a ppserver says of itself.
+_MOST_BYTES = 1 << 10
+# Of a connection that is cut one hears soon even while nothing is sent.
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 15_000}
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+# ppft compiles the source of what it runs, once in each worker; this is all that it ever gets. What raised there would
+# end the worker, and its ppserver would not notice.
+_SOURCE = """\
+try:
+    from anypool._ppft_worker import answer
+except Exception as error:
+    def answer(*_, why=f"{type(error).__name__}: {error}"):
+        return "unfit", why
+"""
+FUNCTION = pickle.dumps(("answer", [_SOURCE], ()), 2)
+
+
+def order(name: str, data: bytes = b"", *options: Any) -> bytes:
+    """What has `answer` do something."""
+    return pickle.dumps((VERSIONS, name, data, options), 5)
+
+
+def outcome(reply: bytes) -> tuple[str, Any]:
+    """What `answer` has said: "done" and bytes, or what kept it from that and the words for it."""
+    result, printed = pickle.loads(reply)
+    if isinstance(result, bytes):
+        show(printed)
+        return "done", result
+    if isinstance(result, tuple):
+        return result
+    return "unfit", printed.strip("\0 \n").rpartition("\n")[2]
+
+
+def show(printed: str) -> None:
+    """What tasks have printed."""
+    with suppress(OSError, ValueError):  # Nobody reads it any more, and the results are to come all the same.
+        sys.stdout.write(printed)
+
+
+class Cut(Exception):
+    """A connection is not to be used any more."""
+
+
+class Connection(CTransport):  # type: ignore[misc]  # ppft has no types
+    """A connection with a ppserver that has accepted the secret; ppft's own copies a big message many times."""
+
+    def __init__(self, address: Address, secret: str, purpose: str) -> None:
+        self.scache: dict[str, bool] = {}
+        self.socket = socket.create_connection(address, ANSWER_SECONDS)
+        try:
+            self._introduce(address, secret)
+            self.send(purpose.encode())
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEPALIVE.items():
+                if (option := getattr(socket, name, None)) is not None:
+                    self.socket.setsockopt(socket.IPPROTO_TCP, option, value)
+            self.socket.settimeout(None)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _introduce(self, address: Address, secret: str) -> None:
+        version = self.told().decode("latin-1")
+        if version != ppft.__version__:
+            text = f"the ppserver at {address} is of ppft {version[:20]}, this is {ppft.__version__}"
+            raise LauncherUnavailable(f"{text}; ppft needs the same on both ends")
+        challenge = self.told()
+        self.send(hashlib.sha1(challenge + secret.encode("latin-1")).hexdigest().encode())  # noqa: S324 - ppft's
+        if self.told() != b"OK":
+            raise LauncherUnavailable(f"the ppserver at {address} refuses the secret")
+
+    def send(self, data: bytes) -> None:
+        """Write one message."""
+        self.socket.sendall(_SIZE.pack(len(data)))
+        self.socket.sendall(data)
+
+    def told(self, seconds: float = ANSWER_SECONDS) -> bytes:
+        """A short message of the ppserver itself, which takes no longer than that."""
+        return self._message(_MOST_BYTES, monotonic() + seconds)
+
+    def receive(self, _: object = None) -> bytes:
+        """A message that has begun to arrive, or is waited for until the connection is cut."""
+        return self._message(None, None)
+
+    def _message(self, most: int | None, until: float | None) -> bytes:
+        (size,) = _SIZE.unpack(self._exactly(_SIZE.size, until))
+        if most is not None and size > most:
+            raise ValueError("what answers there is no ppserver")
+        return self._exactly(size, until)
+
+    def _exactly(self, size: int, until: float | None) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            if until is not None and not ready(until - monotonic(), self.socket):
+                raise TimeoutError("no answer")
+            if not data and _QUICKACK is not None:
+                # A ppserver waits for that between a message's size and the message; it may else be put off for 40 ms.
+                self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            part = self.socket.recv(min(size - len(data), 1 << 20))
+            if not part:
+                raise ConnectionAbortedError("it ended the connection")
+            data += part
+        return bytes(data)
+
+    def fileno(self) -> int:
+        """Readable when a reply has come, or the connection is cut."""
+        return self.socket.fileno()
+
+    @property
+    def names(self) -> tuple[str, int]:
+        """By what the server knows it, if nobody on the way is in between."""
+        host, port, *_ = self.socket.getsockname()
+        return host, port
+
+    def end_sending(self) -> None:
+        """Tell that nothing more will be sent; the last reply can still be received."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """Have whoever waits for it be told that it is over."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give it back."""
+        self.cut()
+        self.socket.close()
+
+
+def ready(seconds: float | None, *fds: Any) -> bool:
+    """Whether any of these is readable, cut off included, within so many seconds."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else max(0.0, seconds) * 1000))
+
+
+def connected(address: Address, secret: str, purpose: str) -> Connection:
+    """A connection; `LauncherUnavailable` says why there is none."""
+    try:
+        return Connection(address, secret, purpose)
+    except (OSError, ValueError) as error:
+        why = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
+        raise LauncherUnavailable(f"no ppserver can be used at {address}: {why}") from error
+
+
+def workers_of(watch: Connection, address: Address) -> int:
+    """How many workers a ppserver has, by a connection that is there to ask about it."""
+    try:
+        return int(watch.told())
+    except (OSError, ValueError) as error:
+        raise LauncherUnavailable(f"no ppserver can be used at {address}: {error}") from error

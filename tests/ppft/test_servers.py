@@ -1,0 +1,408 @@
+"""Workers of ppservers: what is wrong is said, and what is lost runs elsewhere, in bounded time."""
+
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ppft_serving import SECRET, Link, PpServer, free_port, is_alive, secret_file, wait_until, where  # type: ignore[import-not-found]
+
+from anypool import LauncherUnavailable, ParallelPython, Pool, WorkerLost, get_pool
+from anypool._building import plan_of
+
+
+@pytest.fixture
+def servers() -> Iterator[Callable[..., PpServer]]:
+    started: list[PpServer] = []
+
+    def start(*args: Any, **options: Any) -> PpServer:
+        started.append(PpServer(*args, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.end()
+
+
+@pytest.fixture
+def links() -> Iterator[Callable[[int], Link]]:
+    made: list[Link] = []
+
+    def link(port: int) -> Link:
+        made.append(Link(port))
+        return made[-1]
+
+    yield link
+    for each in made:
+        each.end()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> str:
+    return str(secret_file(tmp_path))
+
+
+def remote(secret: str, *servers: PpServer, workers: int = 0) -> Pool:
+    addresses = tuple(server.address for server in servers)
+    return get_pool("parallel-python", workers=workers, servers=addresses, secret_file=secret)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+def test_all_tasks_run_at_the_server_if_there_is_no_local_worker(servers, secret):
+    server = servers(2)
+    with remote(secret, server) as pool:
+        assert len(pool) == 2
+        assert set(pool.map(where, range(8), chunksize=1)) == {server.process.pid}
+        big = os.urandom(3 << 20)
+        assert pool.pipe(lambda x: x[::-1], big) == big[::-1]
+
+
+def test_local_workers_and_those_of_two_servers_are_one_pool(servers, secret, tmp_path):
+    one, two = servers(), servers()
+    with remote(secret, one, two, workers=1) as pool:
+        assert len(pool) == 3
+
+        def meet(number: int) -> int:
+            (tmp_path / str(number)).touch()
+            wait_until(lambda: len([*tmp_path.glob("[0-9]")]) == 3)
+            return int(where())
+
+        assert set(pool.map(meet, range(3), chunksize=1)) == {one.process.pid, two.process.pid, os.getpgid(0)}
+
+
+def test_errors_prints_and_constants_are_as_with_every_launcher(servers, secret, capsys):
+    def f(x: int, *, by: int) -> float:
+        print("at", x)
+        return x / by
+
+    with remote(secret, servers()) as pool:
+        assert pool.map(f, [1, 2], kwargs={"by": 2}) == [0.5, 1.0]
+        with pytest.raises(ZeroDivisionError):
+            pool.map(f, [3], kwargs={"by": 0})
+        assert pool.map(lambda _: os.system("echo child"), [1]) == [0]
+    assert sorted(capsys.readouterr().out.split("\n")) == ["", "at 1", "at 2", "at 3"]
+
+
+def test_a_task_that_ends_its_process_costs_only_itself(servers, secret):
+    def die(x: int) -> int:
+        if x == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    with remote(secret, servers()) as pool, within(20):
+        outcomes = pool.map(die, range(4), chunksize=1, retries=0, on_error="return")
+        assert isinstance(outcomes.pop(2), WorkerLost)
+        assert outcomes == [0, 1, 3]
+        assert pool.map(abs, [-1]) == [1]
+
+
+def test_what_a_killed_server_ran_runs_elsewhere(servers, secret, tmp_path):
+    stays, goes = servers(), servers()
+    victim = goes.process.pid
+
+    def f(x: int) -> int:
+        if where() == victim:
+            (tmp_path / "begun").touch()
+            time.sleep(60)
+        return x
+
+    with remote(secret, stays, goes) as pool, within(30):
+        result = pool.amap(f, range(6), chunksize=1)
+        wait_until((tmp_path / "begun").exists)
+        goes.end()
+        assert result.get(timeout=20) == list(range(6))
+        assert set(pool.map(where, range(4), chunksize=1)) == {stays.process.pid}
+
+
+def test_with_the_last_server_killed_a_map_ends_with_its_reason(servers, secret, tmp_path):
+    def hang(_: int) -> None:
+        (tmp_path / "begun").touch()
+        time.sleep(60)
+
+    server = servers()
+    with remote(secret, server) as pool, within(40):
+        result = pool.amap(hang, [1, 2])
+        wait_until((tmp_path / "begun").exists)
+        server.end()
+        with pytest.raises(WorkerLost, match=f"no ppserver can be used at {server.address}"):
+            result.get(timeout=30)
+        pool.terminate()
+
+
+def test_what_a_stopped_server_ran_runs_elsewhere(servers, secret, tmp_path):
+    stays, hangs = servers(), servers()
+    victim = hangs.process.pid
+
+    def f(x: int) -> int:
+        if where() == victim:
+            (tmp_path / "begun").touch()
+            time.sleep(60)
+        return x
+
+    with remote(secret, stays, hangs) as pool, within(40):
+        result = pool.amap(f, range(6), chunksize=1)
+        wait_until((tmp_path / "begun").exists)
+        hangs.stop()
+        assert result.get(timeout=30) == list(range(6))
+
+
+@pytest.mark.slow
+def test_what_ran_beyond_a_network_that_is_gone_runs_elsewhere(servers, links, secret, tmp_path):
+    stays, far = servers(), servers()
+    link, victim = links(far.port), far.process.pid
+
+    def f(x: int) -> int:
+        if where() == victim:
+            (tmp_path / "begun").touch()
+            time.sleep(60)
+        return x
+
+    addresses = (stays.address, link.address)
+    with get_pool("parallel-python", workers=0, servers=addresses, secret_file=secret) as pool, within(40):
+        result = pool.amap(f, range(6), chunksize=1)
+        wait_until((tmp_path / "begun").exists)
+        link.cut = True
+        assert result.get(timeout=30) == list(range(6))
+
+
+def test_a_function_crosses_to_a_server_once(servers, links, secret):
+    server = servers(3)
+    link = links(server.port)
+    ballast = os.urandom(1 << 20)
+
+    def f(x: int) -> tuple[int, int]:
+        time.sleep(0.02)
+        return len(ballast), os.getpid()
+
+    with get_pool("parallel-python", workers=0, servers=link.address, secret_file=secret) as pool:
+        outcomes = pool.map(f, range(30), chunksize=1)
+        assert {size for size, _ in outcomes} == {1 << 20}
+        assert len({pid for _, pid in outcomes}) == 3
+        assert 1 << 20 < link.sent < 3 << 19
+
+
+def test_a_server_may_be_added_to_a_pool_that_works(servers, secret):
+    one, two = servers(), servers(2)
+    with remote(secret, one) as pool:
+        assert pool.map(abs, [-1]) == [1]
+        assert pool.add_server(two.address) == 2
+        assert len(pool) == len(pool.workers()) == 3
+
+        def slow(_: int) -> int:
+            time.sleep(0.05)
+            return int(where())
+
+        assert set(pool.map(slow, range(12), chunksize=1)) == {one.process.pid, two.process.pid}
+        with pytest.raises(ValueError, match="already"):
+            pool.add_server(two.address)
+        with pytest.raises(LauncherUnavailable, match="Connection refused"):
+            pool.add_server(f"127.0.0.1:{free_port()}")
+        pool.restart()
+        assert len(pool) == 3
+
+
+def test_a_local_pool_may_be_given_a_server(servers, secret):
+    server = servers()
+    with get_pool("parallel-python:1", secret_file=secret) as pool:
+        pool.add_server(server.address)
+        assert len(pool) == 2
+
+        def slow(_: int) -> int:
+            time.sleep(0.05)
+            return int(where())
+
+        assert set(pool.map(slow, range(8), chunksize=1)) == {server.process.pid, os.getpgid(0)}
+
+
+def test_only_pools_of_parallel_python_are_given_servers():
+    with get_pool("serial") as pool, pytest.raises(TypeError, match="parallel-python"):
+        pool.add_server("127.0.0.1:60000")
+
+
+def test_a_server_that_starts_later_is_discovered_and_one_that_leaves_costs_nothing(servers, secret):
+    port = free_port()
+    with get_pool("parallel-python:1", discover=f"127.0.0.1:{port}", secret_file=secret) as pool, within(60):
+        assert pool.map(abs, [-1]) == [1]
+        server = servers(1, port, options=["-a", "-b", "127.255.255.255"])
+        wait_until(lambda: len(pool) == 2, 30)
+
+        def slow(_: int) -> int:
+            time.sleep(0.02)
+            return int(where())
+
+        assert set(pool.map(slow, range(20), chunksize=1)) == {server.process.pid, os.getpgid(0)}
+        server.end()
+        assert set(pool.map(slow, range(20), chunksize=1)) == {os.getpgid(0)}
+
+
+@pytest.mark.slow
+def test_where_no_server_is_discovered_a_pool_of_none_is_refused(secret):
+    with within(30), pytest.raises(LauncherUnavailable, match="within 12 s"):
+        get_pool("parallel-python", workers=0, discover=f"127.0.0.1:{free_port()}", secret_file=secret)
+
+
+@pytest.mark.parametrize("port", ["60000", "n1:60000", "192.0.2.1:60000", "127.0.0.1:0"])
+def test_servers_are_discovered_on_a_port_of_the_network_or_of_this_machine(port):
+    with pytest.raises(ValueError, match="port"):
+        ParallelPython(discover=port, trust_network=True)
+
+
+def test_to_listen_to_a_network_it_must_be_trusted():
+    with pytest.raises(ValueError, match="trust_network"):
+        ParallelPython(discover="*:60000")
+
+
+def test_it_is_told_how_many_tasks_each_server_did(servers, secret):
+    one, two = servers(), servers()
+    with remote(secret, one, two, workers=1) as pool:
+        pool.map(lambda _: time.sleep(0.02), range(30), chunksize=1)
+        assert len(pool.workers()) == 3
+        two.end()
+        pool.map(abs, range(20))
+        nodes = pool.stats()["nodes"]
+        assert set(nodes) == {"local", one.address, two.address}
+        assert sum(nodes.values()) == pool.stats()["tasks"] == 50
+
+
+def test_a_task_that_is_given_up_ends_at_the_server(servers, secret, tmp_path):
+    def hang(x: str) -> None:
+        Path(x).write_text(str(os.getpid()))
+        time.sleep(60)
+
+    file = tmp_path / "pid"
+    with remote(secret, servers()) as pool:
+        result = pool.submit(hang, str(file))
+        wait_until(lambda: file.exists() and bool(file.read_text()))
+        pid = int(file.read_text())
+        result.kill()
+        wait_until(lambda: not is_alive(pid))
+        assert pool.map(abs, [-1]) == [1]
+        pool.submit(hang, str(file))
+        wait_until(lambda: file.read_text() not in ("", str(pid)))
+        pool.terminate()
+        wait_until(lambda: not is_alive(int(file.read_text())))
+
+
+def test_pools_at_one_server_have_processes_of_their_own(servers, secret):
+    server = servers()
+    with remote(secret, server) as one, remote(secret, server) as two:
+        assert one.pipe(os.getpid) == one.pipe(os.getpid) != two.pipe(os.getpid)
+
+
+def test_a_task_at_a_server_may_use_the_pool_that_runs_it(servers, secret):
+    with remote(secret, servers()) as pool, within(40):
+        assert pool.map(lambda pool: pool.map(abs, [-1, -2]), [pool]) == [[1, 2]]
+
+
+def test_a_server_whose_anypool_is_another_one_is_refused_in_words(servers, secret, tmp_path):
+    (tmp_path / "anypool").mkdir()
+    (tmp_path / "anypool" / "__init__.py").write_text("raise ImportError('it is not installed here')")
+    server = servers(path=os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+    with remote(secret, server) as pool, within(30):
+        with pytest.raises(WorkerLost, match="it is not installed here"):
+            pool.map(abs, range(3))
+        pool.terminate()
+
+
+@pytest.mark.parametrize(
+    "option", [{"env": {"A": "b"}}, {"initializer": print}, {"cwd": "."}, {"max_tasks_per_worker": 1}]
+)
+def test_what_only_local_workers_can_begin_with_is_refused_with_servers(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))}= is for workers that are started here"):
+        ParallelPython(servers=("127.0.0.1:60000",), **option)
+
+
+def test_a_server_that_was_lost_idle_and_came_back_is_used_without_a_loss(servers, secret):
+    server = servers()
+    with remote(secret, server) as pool, within(40):
+        assert pool.map(abs, [-1]) == [1]
+        server.end()
+        again = servers(port=server.port)
+        assert pool.map(where, [1], retries=0) == [again.process.pid]
+
+
+def test_a_wrong_secret_is_refused_when_the_pool_is_opened(servers, tmp_path):
+    server = servers()
+    wrong = secret_file(tmp_path, "another")
+    with within(10), pytest.raises(LauncherUnavailable, match="refuses the secret"):
+        remote(wrong, server)
+
+
+def test_an_unreachable_server_is_named_when_the_pool_is_opened(secret):
+    address = f"127.0.0.1:{free_port()}"
+    with within(10), pytest.raises(LauncherUnavailable, match=f"{address}: Connection refused"):
+        get_pool("parallel-python", workers=1, servers=(address,), secret_file=secret)
+
+
+@pytest.mark.parametrize("says", [b"", b"SSH-2.0-x\r\n"])
+def test_what_is_no_ppserver_is_told_in_bounded_time(secret, says):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            with listening.accept()[0] as connection:
+                connection.sendall(says)
+                with suppress(OSError):
+                    connection.recv(1)
+
+        threading.Thread(target=greet, daemon=True).start()
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        with within(15), pytest.raises(LauncherUnavailable, match=address):
+            get_pool("parallel-python", workers=0, servers=address, secret_file=secret)
+
+
+def test_a_secret_is_asked_for_and_the_public_one_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("ANYPOOL_PPFT_SECRET", raising=False)
+    with pytest.raises(LauncherUnavailable, match="ANYPOOL_PPFT_SECRET"):
+        get_pool("ppft", servers="127.0.0.1:6")
+    public = __import__("ppft").Server.default_secret
+    with pytest.raises(LauncherUnavailable, match="ppft's source"):
+        get_pool("ppft", servers="127.0.0.1:6", secret_file=secret_file(tmp_path, public))
+    with pytest.raises(LauncherUnavailable, match="chmod 600"):
+        get_pool("ppft", servers="127.0.0.1:6", secret_file=secret_file(tmp_path, mode=0o644))
+    with pytest.raises(LauncherUnavailable, match="No such file"):
+        get_pool("ppft", servers="127.0.0.1:6", secret_file=str(tmp_path / "none"))
+
+
+def test_the_secret_may_be_in_the_environment_and_is_nowhere_else(servers, monkeypatch):
+    server = servers()
+    monkeypatch.setenv("ANYPOOL_PPFT_SECRET", SECRET)
+    with get_pool("parallel-python", workers=0, servers=server.address) as pool:
+        assert pool.map(abs, [-1]) == [1]
+        assert SECRET not in f"{pool!r} {pool.launcher!r} {pool.plan}"
+        assert SECRET.encode() not in pickle.dumps(pool.launcher)
+
+
+@pytest.mark.parametrize("server", ["localhost", "n1:", "n1:0", "n1:65536", "127.0.0.1:x", "*:60000"])
+def test_a_server_is_named_with_its_port(server):
+    with pytest.raises(ValueError, match="host and port"):
+        ParallelPython(servers=(server,))
+
+
+def test_a_server_elsewhere_needs_a_network_that_is_trusted():
+    with pytest.raises(ValueError, match="trust_network"):
+        ParallelPython(servers=("localhost:60000", "192.0.2.1:60000"))
+    assert not ParallelPython(servers=("192.0.2.1:60000",), trust_network=True).on_this_machine
+
+
+def test_without_servers_there_is_at_least_one_worker():
+    with pytest.raises(ValueError, match="at least 1"):
+        ParallelPython(workers=0)
+
+
+def test_the_text_of_a_recipe_with_servers_makes_it_again():
+    recipe = ParallelPython(workers=0, servers=("127.0.0.1:60000", "localhost:60001"), secret_file="/a/b")
+    assert plan_of(str(recipe)).levels == (recipe,)
