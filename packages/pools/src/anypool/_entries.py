@@ -16,7 +16,7 @@ GROUP = "anypool"
 # imported: as the name of an entry point in this group, `1 = "its_module"`.
 API_GROUP = "anypool.api"
 # Extras that install no launcher of their name.
-_NO_LAUNCHERS = {"all", "ppft", "testing"}
+_NO_LAUNCHERS = {"all", "ppft", "rich", "testing"}
 
 
 def found_points(name: str | None = None) -> list[EntryPoint]:

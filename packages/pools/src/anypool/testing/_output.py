@@ -14,7 +14,7 @@ from anypool import Launcher, Pool, Task, WorkerLost, current_task
 from anypool.testing._base import Kit
 from anypool.testing._faults import until_struck
 from anypool.testing._tasks import Fate, record, say, say_and_die_at, task_here, warn
-from anypool.testing._terms import apart, isolated
+from anypool.testing._terms import apart, heard_at_once
 
 __all__: list[str] = []
 
@@ -113,7 +113,7 @@ class Output(Kit):
         assert current_task() is None
 
     @apart
-    @isolated
+    @heard_at_once
     def test_the_last_that_a_dying_task_said_is_in_its_error(
         self, recipe: Launcher, opened: Callable[..., Pool], path: Callable[[str], str]
     ) -> None:
