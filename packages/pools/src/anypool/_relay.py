@@ -89,6 +89,9 @@ class Speaker:
 class _Pipe(io.RawIOBase):
     """The raw end of a stream; what no task says goes on to where the stream led before."""
 
+    # Asked for at each flush, and so at each reply: half of what that costs if the base class is asked.
+    closed = False
+
     def __init__(self, kind: int, before: TextIO | None) -> None:
         super().__init__()
         self._kind, self._before = kind, before
