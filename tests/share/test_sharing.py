@@ -263,8 +263,21 @@ def test_thousands_may_be_shared(opened):
     pool = opened("process:2")
     shared = [pool.share(x) for x in range(300)] * 5
     assert pool.map(abs, shared, chunksize=1500) == list(range(300)) * 5
+    few = [pool.submit(lambda *each: sum(each), *shared[at : at + 5]) for at in range(1000)]
+    assert [each.result(LIMIT) for each in few[:3]] == [10, 15, 20]
+    assert sum(each.result(LIMIT) for each in few) > 0
     many = [shared[:300]]
     assert pool.map(lambda few: sum(each.value for each in few), many) == [sum(range(300))]
+
+
+def test_more_than_a_message_can_name_are_refused(opened, monkeypatch):
+    from anypool._segments import Sealed
+
+    # A thousand descriptors may be all that there are.
+    monkeypatch.setattr(Sealed, "write", lambda *_: None)
+    pool = opened("process:1")
+    with pytest.raises(ValueError, match="at most 1000 shared objects"):
+        pool.share([pool.share([pool.share(x) for x in range(400)]) for _ in range(3)])
 
 
 def test_handles_that_end_in_the_middle_of_anything_do_no_harm(opened):

@@ -31,6 +31,8 @@ _numbers = itertools.count(1)
 # Bodies of functions that travel by name; nothing of them can change but where the name leads, which is checked.
 _named: dict[Any, Body] = {}
 _MOST_NAMED = 256
+# So much weighs the name of a shared object, in bytes.
+_USE = 1 << 10
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -82,6 +84,8 @@ def _parcel(obj: object, place: Place, names: tuple[str, ...] = (), most: int | 
         parcel = place(frames)
     if uses:
         parcel.uses = tuple(uses)
+        # However little is sent for each, there is a limit to how many one message names.
+        parcel.size += len(uses) * _USE
     return parcel, frames
 
 

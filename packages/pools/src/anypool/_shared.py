@@ -226,11 +226,11 @@ class noted:  # noqa: N801 - read as a phrase: with noted() as uses
         _here.uses = self._before
         if kind is not None:
             return
-        if len(self._uses) > _MOST_USES:
-            # Fewer items at a time are tried then.
-            raise ValueError(f"one message takes along at most {_MOST_USES} shared objects, got {len(self._uses)}")
         for entry in self._uses:
             entry.pack()
+        if (count := len(with_their_own(self._uses))) > _MOST_USES:
+            # Fewer items at a time are tried then.
+            raise ValueError(f"one message takes along at most {_MOST_USES} shared objects, got {count}")
 
 
 def note(entry: Entry) -> None:
@@ -238,6 +238,17 @@ def note(entry: Entry) -> None:
     uses: dict[Entry, None] | None = getattr(_here, "uses", None)
     if uses is not None:
         uses[entry] = None
+
+
+def with_their_own(found: Iterable[Entry]) -> list[Entry]:
+    """Each of these and of what is shared within them, once."""
+    seen, left = dict.fromkeys(found), [*found]
+    while left:
+        for entry in left.pop().uses:
+            if entry not in seen:
+                seen[entry] = None
+                left.append(entry)
+    return [*seen]
 
 
 def arrived(message: Message, count: int, open_here: bool = True) -> list[Entry] | None:

@@ -22,7 +22,7 @@ from anypool._launcher import Launcher
 from anypool._packing import new_digest
 from anypool._result import refuse
 from anypool._serve import RUN
-from anypool._shared import Entry, arrived, entries, forget, note
+from anypool._shared import Entry, arrived, entries, forget, note, with_their_own
 from anypool._wire import Message
 
 __all__: list[str] = []
@@ -199,14 +199,8 @@ def used_by(chunk: Chunk) -> list[Entry]:
     """What a chunk uses, and what is in that."""
     payload = chunk.payload
     parcels = payload[chunk.skip : chunk.skip + chunk.count] if type(payload) is list else [payload]
-    found: dict[Entry, None] = {}
-    left = [entry for parcel in (chunk.job.body.parcel, *parcels) for entry in getattr(parcel, "uses", ())]
-    while left:
-        entry = left.pop()
-        if entry not in found:
-            found[entry] = None
-            left += entry.uses
-    return [*found]
+    uses = [entry for parcel in (chunk.job.body.parcel, *parcels) for entry in getattr(parcel, "uses", ())]
+    return with_their_own(uses) if uses else uses
 
 
 def far(chunk: Chunk) -> None:

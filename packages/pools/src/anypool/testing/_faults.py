@@ -124,3 +124,12 @@ class Faults(Kit):
             assert [other.result(self.limit) for other in others] == list(range(20))
             assert fate.spared or isinstance(lost.exception(self.limit), WorkerLost)
             lost.wait(self.limit)
+
+    @remade
+    def test_a_worker_in_the_place_of_a_lost_one_gets_what_is_shared(
+        self, opened: Callable[..., Pool], fate: Fate
+    ) -> None:
+        pool = opened()
+        shared: Any = pool.share(fate)
+        assert pool.map(die_once_at, range(30), [shared] * 30, [7] * 30) == [*range(30)]
+        assert pool.map(die_once_at, range(30), kwargs={"fate": shared, "at": 7}) == [*range(30)]

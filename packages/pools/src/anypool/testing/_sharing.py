@@ -16,16 +16,14 @@ from anypool.testing._remains import until
 from anypool.testing._tasks import (
     Block,
     Door,
-    Fate,
     blocks,
     byte_beyond,
     byte_of,
     bytes_by_pool,
-    die_once_at,
     marks,
     overwritten,
 )
-from anypool.testing._terms import copies, remade
+from anypool.testing._terms import copies
 
 __all__: list[str] = []
 
@@ -141,15 +139,6 @@ class Sharing(Kit):
             with on_few_cpus():
                 change()
             assert pool.map(byte_of, range(4), [shared] * 4, chunksize=1) == [0, 1, 2, 3]
-
-    @remade
-    def test_a_worker_in_the_place_of_a_lost_one_gets_it_again(
-        self, opened: Callable[..., Pool], path: Callable[[str], str]
-    ) -> None:
-        pool, fate = opened(), Fate(path("fate"))
-        shared: Any = pool.share(fate)
-        assert pool.map(die_once_at, range(30), [shared] * 30, [7] * 30) == [*range(30)]
-        assert pool.map(die_once_at, range(30), kwargs={"fate": shared, "at": 7}) == [*range(30)]
 
     def test_a_handle_works_in_other_pools_and_in_those_of_tasks(self, pool: Pool, block: Block) -> None:
         shared: Any = pool.share(block)
