@@ -66,14 +66,22 @@ def _packed(filters: Any, levels: tuple[int, int, dict[str, int]]) -> bytes | No
 
 def _pickled(levels: tuple[int, int, dict[str, int]]) -> bytes:
     filters = [
-        (action, _pattern(message), category, _pattern(module), lineno)
+        (action, _pattern(message), _named(category), _pattern(module), lineno)
         for action, message, category, module, lineno in _Known.copied
     ]
     try:
         return bytes(dumps((_Known.changes, *levels, filters), oob=IN_BAND).header)
     except Exception:  # noqa: BLE001 - a category of the user's that doesn't travel
-        known = [each for each in filters if each[2].__module__ == "builtins"]
+        known = [each for each in filters if isinstance(each[2], str) or each[2].__module__ == "builtins"]
         return bytes(dumps((_Known.changes, *levels, known), oob=IN_BAND).header)
+
+
+def _named(category: Any) -> Any:
+    """A category by the name of its module and its own, lest workers import that module only to know it."""
+    module, name = category.__module__, category.__qualname__
+    if module in ("builtins", "__main__") or getattr(sys.modules.get(module), name, None) is not category:
+        return category
+    return f"{module}:{name}"
 
 
 def _pattern(found: Any) -> str | None:

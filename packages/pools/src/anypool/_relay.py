@@ -165,15 +165,15 @@ def _watch_warnings() -> None:
     before = warnings.showwarning
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-        said = None if file is not None else _relay_log().warned(message, category, filename, lineno)
+        said = None if file is not None else _warnings().warned(message, category, filename, lineno)
         if said is None or not tell(WARNING, said):
             before(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
 
 
-def _relay_log() -> Any:
-    return __import__("anypool._relay_log", fromlist=["warned"])
+def _warnings() -> Any:
+    return __import__("anypool._relay_warnings", fromlist=["warned"])
 
 
 def trimmed(said: list[Entry]) -> list[Entry]:

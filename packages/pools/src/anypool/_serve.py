@@ -192,7 +192,9 @@ class Server:
             _rare("_relay_log").install(self.forked)
         if listening != self.listening:
             self.listening = listening
-            _rare("_relay_log").listen(listening)
+            _rare("_relay_warnings").listen(listening)
+        elif listening is not None:
+            _rare("_relay_warnings").catch_up()
 
     def drop(self, digest: bytes) -> None:
         """Forget a function."""
