@@ -22,6 +22,7 @@ from anypool import (
     PoolClosed,
     ProcessPool,
     Profile,
+    Progress,
     RemoteError,
     Result,
     SerialPool,
@@ -33,6 +34,7 @@ from anypool import (
     Unserializable,
     WorkerLost,
     get_pool,
+    progress,
     rng,
 )
 
@@ -130,7 +132,15 @@ def options(pool: Pool) -> None:
         list[int],
     )
     pool.amap(double, xs, callback=print, error_callback=print)
+    pool.map(double, xs, progress="rich")
+    pool.map(double, xs, progress=lambda done, total: print(done, total))
     pool.map(double, xs, on_error="return")
+
+
+def bars() -> None:
+    with assert_type(progress(3, "reading"), Progress) as bar:
+        assert_type(bar, Progress)
+    assert_type(progress(texts), Iterator[str])
 
 
 def mistakes(pool: Pool) -> None:
@@ -138,6 +148,7 @@ def mistakes(pool: Pool) -> None:
     pool.map(label, xs)  # type: ignore[arg-type]
     pool.map(double, xs, chunksise=1)  # type: ignore[call-overload]
     pool.map(double, xs, callback=print)  # type: ignore[call-overload]
+    pool.map(double, xs, progress="bar")  # type: ignore[call-overload]
     pool.submit(double, "a")  # type: ignore[call-overload]
     pool.pipe(label, 1)  # type: ignore[call-overload]
 

@@ -17,7 +17,8 @@ from pool_kit import everywhere, get_pool, until  # type: ignore[import-not-foun
 import anypool
 from anypool import _bar_views, _bars, _progress
 from anypool._bar_views import VIEWS, View
-from anypool.testing._base import METHODS
+
+METHODS = ("map", "imap", "uimap", "amap", "starmap", "istarmap", "uistarmap", "astarmap")
 
 
 class Recorded(View):

@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -217,6 +218,28 @@ def test_a_map_that_fails_leaves_its_bar_where_it_stood_and_the_error_below(styl
     """
     with Terminal(program(text, style=style), tmp_path) as terminal:
         assert has(terminal.to_its_end(), r"^task\b.* 0/9 ", r"^failed: no such row$")
+        assert not terminal.cursor_is_hidden
+
+
+@pytest.mark.parametrize("style", ["'tqdm'", "'rich'"])
+@pytest.mark.parametrize("launcher", ["thread", "process"])
+def test_an_interrupt_leaves_the_bar_of_the_map_only(launcher, style, tmp_path):
+    text = """
+    def task(n):
+        with anypool.progress(1000, f"file {n}") as bar:
+            while not os.path.exists("go"):
+                time.sleep(0.05)
+                bar.update()
+    try:
+        with anypool.get_pool("LAUNCHER:3", oversubscribe=True) as pool:
+            pool.map(task, range(9), progress=STYLE)
+    except KeyboardInterrupt:
+        print("interrupted")
+    """
+    with Terminal(program(text, launcher, style), tmp_path) as terminal:
+        terminal.until(lambda lines: len(bars_of(lines)) == 3)
+        terminal.process.send_signal(signal.SIGINT)
+        assert has(terminal.to_its_end(), r"^task\b.* 0/9 ", r"^interrupted$")
         assert not terminal.cursor_is_hidden
 
 

@@ -62,7 +62,17 @@ class Tqdm(View):
             bar.refresh()
 
     def close(self) -> None:
-        self._bar.close()
+        bar = self._bar
+        if bar.leave and not bar.gui:
+            # By itself it would move the cursor, from where the others, if some are open, know their places.
+            line = bar.format_meter(**{**bar.format_dict, "rate": None})
+            with self.aside():
+                bar.fp.write(f"{line}\n")
+            bar.leave = False
+        bar.close()
+        if not bar.gui:
+            # Of any but the first bar it leaves the cursor where the line ended.
+            bar.fp.write("\r")
 
     def aside(self) -> AbstractContextManager[object]:
         found: AbstractContextManager[object] = _tqdm().external_write_mode()

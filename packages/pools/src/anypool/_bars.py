@@ -46,32 +46,45 @@ _open: dict[Key, Bar] = {}
 # Of these, those that have a place on the screen, and those that may get one later.
 _drawn: list[Bar] = []
 _waiting: deque[Bar] = deque()
+_messages: deque[Any] = deque()
 _lines: Lines | None = None
-_room = False
+_busy = _room = False
 # What was open when this process was forked is the parent's: never closed here.
 _parents: list[object] = []
 
 
 def take(message: Any) -> None:
     """What `anypool._progress` sends: a bar that may be new, how much more of it is done, whether it is over."""
+    global _busy
+    with _lock:
+        _messages.append(message)
+        # A signal's handler, or collection, may come here in the midst of another.
+        if _busy:
+            return
+        _busy = True
+        try:
+            while _messages:
+                _take(_messages.popleft())
+        finally:
+            _busy = False
+
+
+def _take(message: Any) -> None:
     home, number, count, opening, over = message
     key = home, number
-    with _lock:
-        bar = _open.get(key)
-        if bar is None:
-            if opening is None:
-                return
-            bar = _open[key] = Bar(*opening)
-            _waiting.append(bar)
-        bar.done += count
-        if bar.view is None:
-            _begin()
-        else:
-            _attempt(bar, _reach)
-        if over:
-            _end(key)
-        if _waiting:
-            _begin()
+    bar = _open.get(key)
+    if bar is None:
+        if opening is None:
+            return
+        bar = _open[key] = Bar(*opening)
+        _waiting.append(bar)
+    bar.done += count
+    if bar.view is not None:
+        _attempt(bar, _reach)
+    _begin()
+    if over:
+        _end(key)
+        _begin()
 
 
 def _begin() -> None:
@@ -199,9 +212,11 @@ def close_all() -> None:
 
 
 def _after_fork() -> None:
-    global _open, _drawn, _waiting, _lock, _room
+    global _open, _drawn, _waiting, _lock, _busy, _room
     _parents.append(_open)
-    _open, _drawn, _waiting, _lock, _room = {}, [], deque(), threading.RLock(), False
+    _open, _drawn, _waiting, _lock = {}, [], deque(), threading.RLock()
+    _messages.clear()
+    _busy = _room = False
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -147,8 +147,8 @@ class Progress:
         return f"<anypool.Progress {self._label!r}: {self.done}{of}>"
 
     def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
-        # Collection may strike in the midst of a message, so it is left to whoever sends the next one.
-        # And at the end of the process modules have lost what was in them.
+        # At the end of the process modules have lost what was in them. In a task collection may strike in the midst of
+        # what is being sent: it is left to the end of the chunk.
         if not (getattr(self, "_closed", True) or ending()):
             _gone.append(self._state)
             if not _inside():
@@ -306,15 +306,19 @@ class Told:
         self._function: Callable[[int, int | None], object] | None = function
         self._total = total
         self._done = -1
+        self._lock = threading.RLock()
         self.reach(0)
 
     def reach(self, done: int) -> None:
         """So many are done in all."""
-        if self._function is None or done <= self._done:
-            return
-        self._done = done
+        with self._lock:
+            if self._function is not None and done > self._done:
+                self._done = done
+                self._call(self._function)
+
+    def _call(self, function: Callable[[int, int | None], object]) -> None:
         try:
-            self._function(done, self._total)
+            function(self._done, self._total)
         except Exception as error:
             from anypool._strike import let_through
 
@@ -345,17 +349,16 @@ def bar_of(style: Any, total: int | None, function: Callable[..., Any]) -> Progr
 
 
 def _after_fork() -> None:
-    """In a forked child all bars are its parent's."""
-    global _lock, _order, _home, _living
+    """In a forked child all bars are its parent's, to be ticked like those of any other process."""
+    global _lock, _order, _home
     _lock, _order = threading.RLock(), threading.RLock()
     _home = os.urandom(8)
-    _living = WeakValueDictionary()
     for state in _states.values():
         state.opening = None
         state.ticks.clear()
         state.unsent = 0
-    for left in (_states, _gone, of_workers):
-        left.clear()
+    _gone.clear()
+    of_workers.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
