@@ -247,6 +247,7 @@ def test_a_server_that_starts_later_is_discovered_and_one_that_leaves_costs_noth
         assert set(pool.map(slow, range(20), chunksize=1)) == {server.process.pid, os.getpgid(0)}
         server.end()
         assert set(pool.map(slow, range(20), chunksize=1)) == {os.getpgid(0)}
+        wait_until(lambda: len(pool) == len(pool.workers()) == 1, 30)
 
 
 @pytest.mark.slow

@@ -20,9 +20,6 @@ class Joins:
     def _engine(self, timeout: float | None = None) -> Engine:
         raise NotImplementedError
 
-    def __len__(self) -> int:
-        raise NotImplementedError
-
     def add_server(self, server: str, *, trust_network: bool = False) -> int:
         """Use the workers of another ppserver (`host:port`) too, from now on; returns how many they are.
 
@@ -37,8 +34,9 @@ class Joins:
         launcher = before.with_server(server, trust_network)
         from anypool._ppft_asking import read_secret
 
-        engine, known = self._engine(), len(self)
-        crew: Any = engine.crew
+        crew: Any = self._engine().crew
         workers: int = crew.add_server(launcher.addresses()[-1], read_secret(launcher.secret_file))
-        self.launcher, self._size = launcher, known - crew.joined + workers
+        if self._size is not None:
+            self._size += workers
+        self.launcher = launcher
         return workers

@@ -67,8 +67,7 @@ class PpftCrew(Packs, OfOneKind):
         self.session = os.urandom(16)
         # By node, how many tasks were done there.
         self.nodes: Counter[str] = Counter()
-        # Workers of servers that were discovered.
-        self.joined = 0
+        self._found: list[Server] = []
         self._workers, self._secret = workers, secret
         self._numbers = itertools.count()
         self._seats: dict[int, Seat] = {}
@@ -136,7 +135,13 @@ class PpftCrew(Packs, OfOneKind):
 
     def _discovered(self, address: Address) -> None:
         if address not in self._servers:
-            self.joined += self.add_server(address, self._secret)
+            self.add_server(address, self._secret)
+            self._found.append(self._servers[address])
+
+    @property
+    def joined(self) -> int:
+        """Workers of servers that were discovered, unless they are lost for long."""
+        return sum(server.workers for server in list(self._found) if not server.is_hopeless())
 
     # What seats ask and tell.
 

@@ -126,7 +126,7 @@ class LocalSeat(Seat):
                 return False
             try:
                 why = self._start()
-            except (OSError, RuntimeError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, there is no worker
                 why = error
             if why is None:
                 return True
