@@ -96,17 +96,21 @@ def test_a_worker_that_died_idle_is_replaced_without_a_loss() -> None:
         assert pool.map(lambda x: x + 1, range(3), retries=0) == [1, 2, 3]
 
 
-def test_a_worker_that_died_is_noticed_though_its_child_holds_its_pipes() -> None:
+def test_a_worker_that_died_is_noticed_though_its_child_holds_its_pipes_and_that_ends(tmp_path: Path) -> None:
+    file = tmp_path / "child"
+
     def die(_: int) -> None:
-        if os.fork() == 0:
+        if (child := os.fork()) == 0:
             time.sleep(20)
             os._exit(0)
+        file.write_text(str(child))
         os.kill(os.getpid(), signal.SIGKILL)
 
     started = time.monotonic()
     with get_pool("parallel-python:1") as pool:
         (outcome,) = pool.map(die, [1], retries=0, on_error="return")
         assert "SIGKILL" in str(outcome)
+        wait_until(lambda: not is_alive(int(file.read_text())))
     assert time.monotonic() - started < 15
 
 

@@ -78,10 +78,18 @@ class Worker:
     def _receive(self) -> bytes:
         # A child of its own may keep the pipe open.
         while not ready(_LOOK_SECONDS, self.process.stdout):
-            if self.process.poll() is not None:
+            if self.has_ended():
                 raise OSError("the worker has ended")
         reply: bytes = self._transport.receive()
         return reply
+
+    def has_ended(self) -> bool:
+        """Whether it has; its number stays its own, for its group is ended by that."""
+        if self.process.returncode is not None:
+            return True
+        with suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return True
 
     def kill(self) -> None:
         """End it, and what its tasks have started."""
@@ -92,8 +100,9 @@ class Worker:
 
     def end(self, patience: float = 0.0) -> str:
         """The same, unless it ends by itself so soon, and wait for that; returns how it ended."""
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(patience)
+        until = time.monotonic() + patience
+        while not self.has_ended() and time.monotonic() < until:
+            time.sleep(0.01)
         self.kill()
         code = self.process.wait()
         for file in (self.process.stdin, self.process.stdout):
@@ -161,7 +170,7 @@ class LocalSeat(Seat):
     def _run(self, flight: Flight) -> None:
         worker, body = self._worker, flight.chunk.job.body
         assert worker is not None
-        if worker.process.poll() is not None:
+        if worker.has_ended():
             # It died idle, so that nobody is to blame.
             self._lose(Cause(self._drop(), own=False))
             return
