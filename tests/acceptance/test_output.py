@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,3 +271,149 @@ def test_the_last_words_are_those_of_the_chunk_that_died(pool: Pool) -> None:
         pool.submit(die).result(60)
     assert caught.value.stderr == "printed\nERROR:dying:logged\nraw\n"
     assert "the last that it said:\nprinted\n" in str(caught.value)
+
+
+def print_much_until_struck() -> str:
+    def strike(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        while True:
+            print("x" * 1_000_000)
+    except TimeoutError:
+        return "struck"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@pytest.mark.parametrize("launcher", ["process:1", "multiprocess:1"])
+def test_a_handler_that_strikes_in_the_midst_of_a_print_leaves_what_follows_whole(launcher: str) -> None:
+    class Slow(Counter):
+        def write(self, text: str) -> int:
+            # Until then the worker has filled its pipe, so that the handler strikes while it waits for room.
+            threading.Event().wait(0.05)
+            return super().write(text)
+
+    with redirect_stdout(Slow()), get_pool(launcher) as pool:
+        assert pool.pipe(print_much_until_struck) == "struck"
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+
+
+@pytest.mark.parametrize("launcher", ["process:1", "multiprocess:1", "process:1/thread:1"])
+def test_what_a_task_puts_in_the_place_of_a_stream_costs_nobody_more_than_its_output(launcher: str) -> None:
+    class Odd:
+        def flush(self) -> None:
+            raise RuntimeError("odd")
+
+    def replace(item: int) -> int:
+        sys.stdout = Odd()
+        return item
+
+    with get_pool(launcher) as pool:
+        assert pool.map(replace, range(3)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("launcher", ["process:1", "multiprocess:1", "parallel-python:1"])
+def test_signal_handlers_and_finalizers_print_too(launcher: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        signal.signal(signal.SIGALRM, lambda *_: print("handler"))
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        for number in range(3000):
+            print(number)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    with get_pool(launcher) as pool:
+        pool.pipe(interrupted)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.isdigit()]
+    assert lines == [str(number) for number in range(3000)]
+
+
+@pytest.mark.parametrize("launcher", ["multiprocess:1", "parallel-python:1"])
+def test_a_handler_that_exits_or_asks_its_own_pool_holds_nobody_up(launcher: str) -> None:
+    class Rude(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            answers.append(record.getMessage())
+            if record.levelno == logging.ERROR:
+                sys.exit("a handler")
+            pool.pipe(abs, -1)
+
+    def log(item: int) -> int:
+        logging.getLogger("rude").log(logging.ERROR if item else logging.WARNING, "item %d", item)
+        return item
+
+    answers: list[str] = []
+    with root_handler(Rude(), logging.WARNING), get_pool(launcher) as pool:
+        assert pool.map(log, range(2), chunksize=1) == [0, 1]
+    assert answers[:2] == ["item 0", "item 1"]
+
+
+@pytest.mark.parametrize("launcher", ["process:1", "multiprocess:1", "process:1/thread:1"])
+def test_a_task_that_configures_logging_by_itself_is_heard_once(launcher: str) -> None:
+    def log(item: int) -> None:
+        import logging
+
+        logging.basicConfig(level=logging.INFO)
+        logging.info("item %d", item)  # noqa: LOG015 - the root's own
+
+    stream = io.StringIO()
+    with root_handler(logging.StreamHandler(stream), logging.INFO), get_pool(launcher) as pool:
+        pool.map(log, range(3), chunksize=1)
+    assert stream.getvalue() == "item 0\nitem 1\nitem 2\n"
+
+
+def test_a_character_that_a_stream_does_not_know_costs_only_itself(pool: Pool) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, "ascii", write_through=True)
+    with redirect_stdout(stream):
+        pool.pipe(print, "before\ncafé\nafter")
+    assert raw.getvalue() == b"before\ncaf\\xe9\nafter\n"
+
+
+@pytest.mark.parametrize("outer", ["process:1", "multiprocess:1", "process:1/thread:1"])
+def test_tasks_of_an_executor_within_a_task_are_heard(outer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def say(item: int) -> int:
+        print(f"inner {item}")
+        return item
+
+    def nest() -> list[int]:
+        with get_pool("multiprocess:1") as below:
+            return below.map(say, range(2))
+
+    with get_pool(outer) as pool:
+        assert pool.pipe(nest) == [0, 1]
+    assert capsys.readouterr().out == "inner 0\ninner 1\n"
+
+
+def test_what_a_thread_says_that_a_task_left_is_heard_when_the_pool_is_left(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def leave(path: Path) -> None:
+        def later() -> None:
+            print("later")
+            sys.stdout.flush()
+            path.touch()
+
+        threading.Timer(0.2, later).start()
+
+    with get_pool("process:1") as pool:
+        pool.pipe(leave, tmp_path / "said")
+        while not (tmp_path / "said").exists():
+            threading.Event().wait(0.01)
+    assert capsys.readouterr().out == "later\n"
+
+
+def test_what_has_run_is_not_kept_for_who_asks_what_runs() -> None:
+    class Item:
+        pass
+
+    alive: weakref.WeakSet[Item] = weakref.WeakSet()
+    with get_pool("thread:2") as pool:
+        for _ in range(4):
+            items = [Item() for _ in range(4)]
+            alive.update(items)
+            pool.map(lambda item: None, items, chunksize=1)
+    del items
+    gc.collect()
+    assert len(alive) == 0

@@ -149,7 +149,7 @@ class ExecutorCrew(Packs, OfOneKind):
         try:
             while messages[0].kind == Kind.RELAY:
                 self.relayed.put(trip.slot, messages.pop(0))
-            self.relayed.show(self.identify)
+            self.relayed.show_aside(self.identify)
             if messages[0].kind == Kind.NEED:
                 if messages[0].flags & INLINE and _share.tools is not None:
                     _share.tools.far(trip.flight.chunk)

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -146,7 +146,9 @@ def _attempt(bar: Bar, act: Callable[[Bar], None]) -> None:
         bar.failed = True
         import logging
 
-        logging.getLogger("anypool").warning("a progress bar can't be shown: %s: %s", type(error).__name__, error)
+        # Nor may the stream be there on which that is said.
+        with suppress(Exception):
+            logging.getLogger("anypool").warning("a progress bar can't be shown: %s: %s", type(error).__name__, error)
 
 
 def _usual() -> str:

@@ -337,8 +337,12 @@ class ProcessCrew(Hearing, OfOneKind):
         if self._closed or os.getpid() != self._owner:
             return
         self._closed = True
-        for slot in list(self._channels):
-            self.stop(slot)
+        for channel in list(self._channels.values()):
+            # What threads have said that tasks left behind.
+            self._drain(channel)
+            self.stop(channel.slot)
+        if self.relayed.waiting:
+            self._show()
         # Nobody reads it any more, so that it would keep the wait for the agent from being one.
         self._epoll.unregister(self._wake)
         try:

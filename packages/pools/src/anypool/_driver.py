@@ -23,6 +23,7 @@ from anypool._desk import DEPTH, DEPTH_UNWATCHED, Desk
 from anypool._errors import PoolClosed, WorkerLost
 from anypool._gate import current
 from anypool._input import Input
+from anypool._relayed import handing_on
 from anypool._shield import Section, Shield, shield
 from anypool._strike import belongs_here, struck
 from anypool._watch import Watch
@@ -162,8 +163,8 @@ class Driver(ABC):
         """Move work on until `done()`; false if `deadline` (monotonic) comes first."""
         if self.forked:
             self.check_here()
-        if self.section.held() or self._leader == threading.get_ident():
-            raise RuntimeError("a signal handler or __del__ can't wait for the pool that it interrupts at work")
+        if self.section.held() or self._leader == threading.get_ident() or handing_on(self.crew):
+            raise RuntimeError("a handler of signals or output, or __del__, can't wait for the pool that it holds up")
         if (gate := current()) is None:
             return self._drive(done, deadline)
         with gate:

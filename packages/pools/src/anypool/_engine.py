@@ -386,7 +386,7 @@ class Engine(Renewing):
             self._break(error := self.broken or PoolClosed("the pool was closed before this was done"))
             for result in self._gathering.values():
                 settle([result], failed(error))
-            end_bars = ender(self.crew.identify, self.desk.slots)
+            end_bars = ender(self.crew, self.desk.slots)
             self.desk.slots.clear()
             self.desk.in_flight = 0
             self._notify()

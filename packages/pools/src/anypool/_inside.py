@@ -77,7 +77,7 @@ class Threads(CopyingThreadCrew):
             _relay.flush()
         if said:
             self.relayed.put(self.mine.slot, _relay.relayed(_relay.trimmed(said)))
-            self.relayed.show(self.identify)
+            self.relayed.show_aside(self.identify)
         return Unopened(reply)
 
 

@@ -155,7 +155,7 @@ class Seat:
         messages = Decoder().feed(data)
         while messages[0].kind == Kind.RELAY:
             self._crew.relayed.put(self.number, messages.pop(0))
-        self._crew.relayed.show(self._crew.identify)
+        self._crew.relayed.show_aside(self._crew.identify)
         if messages[0].kind == Kind.NEED:
             if messages[0].flags & INLINE and _share.tools is not None:
                 _share.tools.far(flight.chunk)

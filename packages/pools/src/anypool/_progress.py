@@ -182,6 +182,8 @@ def _through(items: Iterable[T], label: str) -> Iterator[T]:
 def _checked(total: object, label: object) -> tuple[int | None, str]:
     if not isinstance(label, str):
         raise TypeError(f"label is a text, got {label!r}")
+    # A message takes no subclass, such as numpy's.
+    label = str.__str__(label)
     if total is None:
         return None, label
     try:

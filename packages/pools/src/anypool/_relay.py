@@ -14,14 +14,19 @@ from anypool._wire import Kind, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import Any, TextIO
+else:
+    import _signal as signal
 
 __all__: list[str] = []
 
 # Values are part of the format. Bytes of a stream; plain values of a progress bar; the text of a record and its pickle.
 OUT, ERR, TICK, LOG, WARNING = 1, 2, 3, 4, 5
 _PIECE = 64 << 10
+# A pipe takes so much whole or not at all, a message's head included; and how a worker ends that can't go on.
+_AT_ONCE, _TORN = 3900, 70
 # Bytes of output that a chunk's reply carries at most; of more the oldest is dropped.
 _MOST = 256 << 20
 
@@ -73,9 +78,23 @@ class Speaker:
         while self._entries and self._lock.acquire(blocking=False):
             try:
                 while self._entries:
-                    self._send(relayed([self._entries.popleft()]))
+                    message = relayed([self._entries.popleft()])
+                    (self._send if len(message.parts[0]) < _AT_ONCE else self._send_whole)(message)
             finally:
                 self._lock.release()
+
+    def _send_whole(self, message: Message) -> None:
+        """Write what a pipe may take in pieces: an exception of a signal's handler must not come between them."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._send(message)
+        except OSError:
+            raise
+        except BaseException:  # noqa: BLE001 - whatever it is
+            # Raised by another thread's doing. What came next would be taken for the rest of this.
+            os._exit(_TORN)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -95,6 +114,7 @@ class _Pipe(io.RawIOBase):
     def __init__(self, kind: int, before: TextIO | None) -> None:
         super().__init__()
         self._kind, self._before = kind, before
+        self.name = getattr(before, "name", "<stdout>" if kind == OUT else "<stderr>")
 
     def writable(self) -> bool:
         return True
@@ -120,13 +140,16 @@ class _Pipe(io.RawIOBase):
 
 
 def _stream(kind: int, before: TextIO | None) -> TextIO:
-    """A text stream whose lines are told as they end."""
+    """A text stream whose lines are told as they end.
+
+    Without a `BufferedWriter`, whose lock would be held meanwhile: a signal's handler or a `__del__` may print as well.
+    """
     pipe: Any = _Pipe(kind, before)
-    return io.TextIOWrapper(io.BufferedWriter(pipe), "utf-8", "backslashreplace", line_buffering=True)
+    return io.TextIOWrapper(pipe, "utf-8", "backslashreplace", line_buffering=True)
 
 
-def begin(speaker: Speaker | None) -> None:
-    """Relay from now on what is written to the standard streams, and warnings."""
+def begin(speaker: Speaker | None, *, forked: bool = False) -> None:
+    """Relay from now on what is written to the standard streams, warnings and records; `forked`: from the caller."""
     global _speaker
     _speaker = speaker
     if not _begun:
@@ -134,6 +157,10 @@ def begin(speaker: Speaker | None) -> None:
         sys.stdout = _stream(OUT, sys.stdout)
         sys.stderr = _stream(ERR, sys.stderr)
         _watch_warnings()
+        if "logging" in sys.modules:
+            _rare("_relay_log").install(forked)
+        else:
+            sys.meta_path.insert(0, _finder)
 
 
 def abroad() -> bool:
@@ -145,11 +172,11 @@ def flush() -> None:
     """What a task has printed is said before its outcome is; user code may have closed or replaced a stream."""
     for end in _task.at_end:
         end()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (AttributeError, ValueError, OSError):
-        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: BLE001, S112 - whatever it is that a task has put there
+            continue
 
 
 def end() -> None:
@@ -168,15 +195,37 @@ def _watch_warnings() -> None:
     before = warnings.showwarning
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-        said = None if file is not None else _warnings().warned(message, category, filename, lineno)
+        said = None if file is not None else _rare("_relay_warnings").warned(message, category, filename, lineno)
         if said is None or not tell(WARNING, said):
             before(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
 
 
-def _warnings() -> Any:
-    return __import__("anypool._relay_warnings", fromlist=["warned"])
+class _Finder:
+    """Has records relayed from when somebody imports what makes them, for which no worker waits that logs nothing."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path)
+        spec: Any = next(each for each in found if each is not None)
+        execute = spec.loader.exec_module
+
+        def execute_and_install(module: Any) -> None:
+            execute(module)
+            _rare("_relay_log").install(forked=False)
+
+        spec.loader.exec_module = execute_and_install
+        return spec
+
+
+_finder = _Finder()
+
+
+def _rare(module: str) -> Any:
+    return __import__(f"anypool.{module}", fromlist=[module])
 
 
 def trimmed(said: list[Entry]) -> list[Entry]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
+from _pickle import dumps
 from typing import Any
 
 from anypool._relay import LOG, tell
-from anypool._wire import IN_BAND
-from anypool_serialize import dumps
 
 __all__: list[str] = []
 
@@ -34,6 +33,8 @@ def install(forked: bool) -> None:
         for logger in [logging.root, *logging.root.manager.loggerDict.values()]:
             if isinstance(logger, logging.Logger):
                 logger.handlers.clear()
+                logger.filters.clear()
+                logger.propagate, logger.disabled = True, False
     if not any(isinstance(handler, _Handler) for handler in logging.root.handlers):
         logging.root.addHandler(_Handler())
 
@@ -49,7 +50,8 @@ def _packed(record: logging.LogRecord) -> tuple[str, bytes]:
 
 
 def _pickle(obj: object) -> bytes:
-    return bytes(dumps(obj, oob=IN_BAND).header)
+    # By the standard one, which makes no copies of what is open.
+    return dumps(obj, 5)
 
 
 def _plain(value: Any) -> Any:

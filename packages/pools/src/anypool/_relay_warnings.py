@@ -49,6 +49,8 @@ def listen(packed: bytes | None) -> None:
     """Have what the caller's settings let through be made here, and no other; None for those of a new interpreter."""
     root, disabled, levels, filters = loads(packed)[1:] if packed is not None else _NEW
     if (root, disabled, levels) != _NEW[:3] or "logging" in sys.modules:
+        # By itself, for what is done once it is there has to find the other one whole.
+        __import__("logging")
         __import__("anypool._relay_log", fromlist=["set_levels"]).set_levels(root, disabled, levels)
     _wanted[:] = filters
     _filter()

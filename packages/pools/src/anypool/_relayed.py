@@ -7,12 +7,12 @@ import marshal
 import sys
 from collections import deque, namedtuple
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from anypool._relay import ERR, LOG, OUT, TICK, WARNING, Entry
 from anypool._strike import let_through
-from anypool._task import Task, spoken
+from anypool._task import Task, current, runs_here, spoken
 from anypool._wire import Message
 
 __all__: list[str] = []
@@ -31,6 +31,8 @@ Identify = Callable[[int], tuple[str, str, int]]
 if TYPE_CHECKING:
     from typing import NamedTuple
 
+    from anypool._crew import Crew
+
     class _Said(NamedTuple):
         """What a worker's process has said at a time; `host` if it is not the one that the crew knows of."""
 
@@ -48,9 +50,14 @@ class Relayed:
 
     def __init__(self) -> None:
         self.waiting: deque[_Said] = deque()
+        # The task that has opened the pool, to whose caller its own tasks' output goes on.
+        self._outer = runs_here()
         # What comes in pieces may be cut within a character.
         self._decoders: dict[tuple[int, int], codecs.IncrementalDecoder] = {}
         self.tails: dict[int, bytes] = {}
+        self._complained = False
+        # By host and process id, where tasks have had bars.
+        self.processes: set[Any] = set()
         self._ticked = False
         # What a hub does with a worker's message instead of showing it.
         self.passing: Callable[[int, Message], None] | None = None
@@ -81,6 +88,8 @@ class Relayed:
 
     def tail(self, slot: int) -> str:
         """What the slot's worker has said since its last reply; asked for when it has died."""
+        for kind in (OUT, ERR):
+            self._decoders.pop((slot, kind), None)
         return self.tails.pop(slot, b"").decode(errors="replace")
 
     def show(self, identify: Identify) -> None:
@@ -106,6 +115,14 @@ class Relayed:
                     self._show(identify, whose, payload)
         self._print(identify, whose, pieces)
 
+    def show_aside(self, identify: Identify) -> None:
+        """The same in a thread that is not the caller's but brings results: nothing that a handler raises ends it."""
+        try:
+            self.show(identify)
+        except BaseException as error:  # noqa: BLE001 - whatever it is
+            with spoken(Task(None, "", "", 0), None), suppress(BaseException):
+                self._complain(error)
+
     def _print(self, identify: Identify, whose: Any, pieces: list[bytes]) -> None:
         if pieces:
             self._show(identify, whose, self._decoded(whose[0], whose[3], b"".join(pieces)))
@@ -114,10 +131,31 @@ class Relayed:
         slot, of, where, kind, index = whose
         try:
             name, host, pid = identify(slot)
-            with spoken(Task(index, name, where or host, of or pid)), _room(kind):
-                _SHOW[kind](payload)
+            task = Task(index, name, where or host, of or pid)
+            if kind == TICK:
+                self.processes.add(task[2:])
+            with spoken(task, self._outer):
+                self._hand_on(kind, payload)
         except Exception as error:  # noqa: BLE001 - the user's own stream or handler, or none
             let_through(error)
+
+    def _hand_on(self, kind: int, payload: Any) -> None:
+        try:
+            with _room(kind):
+                _SHOW[kind](payload)
+        except Exception as error:  # noqa: BLE001 - as above
+            let_through(error)
+            self._complain(error)
+
+    def _complain(self, error: BaseException) -> None:
+        """Once, lest a stream that is full fills another."""
+        if not self._complained:
+            self._complained = True
+            import logging
+
+            with suppress(Exception):
+                text = "what a task said could not be handed on: %s: %s"
+                logging.getLogger("anypool").warning(text, type(error).__name__, error)
 
     def _decoded(self, slot: int, kind: int, data: bytes) -> str:
         decoder = self._decoders.get((slot, kind))
@@ -128,18 +166,25 @@ class Relayed:
 
 def _room(kind: int) -> AbstractContextManager[object]:
     """Bars that are drawn make room for what is written; there are none where nobody has imported them."""
-    progress = None if kind == TICK else sys.modules.get("anypool._progress")
+    progress = sys.modules.get("anypool._progress") if kind in (OUT, ERR) else None
     return nullcontext() if progress is None else progress.around_output()
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    _write(sys.stdout, text)
 
 
 def _complain(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    _write(sys.stderr, text)
+
+
+def _write(stream: Any, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError as error:
+        # One character that the stream does not know costs no more than itself.
+        stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+    stream.flush()
 
 
 def _log(said: tuple[str, bytes]) -> None:
@@ -148,6 +193,8 @@ def _log(said: tuple[str, bytes]) -> None:
     from anypool_serialize import loads
 
     record = logging.makeLogRecord(loads(said[1]))
+    # Levels have their names here.
+    record.levelname = logging.getLevelName(record.levelno)
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
         logger.handle(record)
@@ -179,11 +226,16 @@ def _tick(said: Any) -> None:
 _SHOW: dict[int, Callable[[Any], None]] = {OUT: _print, ERR: _complain, LOG: _log, WARNING: _warn, TICK: _tick}
 
 
-def ender(identify: Identify, slots: Iterable[int]) -> Callable[[], None]:
+def handing_on(crew: Crew) -> bool:
+    """Whether output is handed on here, in a thread of this crew's by which its results come."""
+    return not crew.polled and hasattr(crew, "relayed") and type(current()) is spoken
+
+
+def ender(crew: Crew, slots: Iterable[int]) -> Callable[[], None]:
     """What is to be called once these workers are gone: bars that their tasks have left open end with them."""
     # There once a task has had a bar.
     progress = sys.modules.get("anypool._progress")
     if progress is None:
         return lambda: None
-    workers = [identify(slot)[1:] for slot in slots]
+    workers = {crew.identify(slot)[1:] for slot in slots} | getattr(getattr(crew, "relayed", None), "processes", set())
     return lambda: progress.end_bars(workers)

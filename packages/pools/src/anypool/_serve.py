@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from _pickle import dumps as pickled
 from collections.abc import Callable, Iterator
@@ -65,15 +64,13 @@ def loading() -> bool:
 class Server:
     """Answers RUN messages; keeps the functions it has seen, by the digest of their bytes.
 
-    In a process that is not its caller's it `hears` what the caller's loggers and warning filters let through; the
-    process may be `forked` from the caller's.
+    In a process that is not its caller's it `hears` what the caller's loggers and warning filters let through.
     """
 
-    hears = forked = False
+    hears = False
 
     def __init__(self) -> None:
         self.listening: bytes | None = None
-        self._logs = False
         self._bodies: dict[bytes, tuple[Calling, int]] = {}
         self._held = 0
         # By what is shared, the bodies of those chunks that used it.
@@ -141,9 +138,6 @@ class Server:
             _here.loading = False
 
     def _hear(self, listening: bytes | None) -> None:
-        if "logging" in sys.modules and not self._logs:
-            self._logs = True
-            _rare("_relay_log").install(self.forked)
         if listening != self.listening:
             self.listening = listening
             _rare("_relay_warnings").listen(listening)

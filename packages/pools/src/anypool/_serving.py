@@ -36,7 +36,7 @@ class _Servers:
 
     def __init__(self, forked: bool) -> None:
         self.guests, self.own = Server(), Server()
-        self.guests.hears, self.guests.forked = True, forked
+        self.guests.hears, self.forked = True, forked
 
 
 _servers = _Servers(forked=False)
@@ -82,6 +82,11 @@ def prepare(data: bytes) -> Callable[[], bytes]:
     return call
 
 
+def hear_out() -> None:
+    """Relay what is said in this process from now on, also by what runs before the first task."""
+    _relay.begin(None, forked=_servers.forked)
+
+
 def _server_for(message: Message) -> Server:
     """By where it comes from; has this thread go by the name that it says."""
     meta = bytes(message.meta)
@@ -90,7 +95,7 @@ def _server_for(message: Message) -> Server:
     here.name = meta[at + _ORIGIN :].decode()
     if meta[at : at + _ORIGIN] == origin():
         return _servers.own
-    _relay.begin(None)
+    hear_out()
     return _servers.guests
 
 

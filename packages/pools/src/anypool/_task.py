@@ -60,6 +60,7 @@ class running:  # noqa: N801 - read as a phrase: with running(...)
 
     def __init__(self, first: int | None, count: int, items: Any, said: list[Any] | None = None) -> None:
         self.first, self.count, self.items, self.said = first, count, items, said
+        self._before: running | None = None
         self.name = here.name
 
     def __enter__(self) -> None:
@@ -68,14 +69,18 @@ class running:  # noqa: N801 - read as a phrase: with running(...)
             # A pool of this process, in a task.
             self.said = outer.said
         self._token: Token[Any] = _running.set(self)
-        self._before, _latest = _latest, self
+        if _name is not None:
+            self._before, _latest = _latest, self
 
     def __exit__(self, *_: object) -> None:
         global _latest
         for end in at_end:
             end()
         _running.reset(self._token)
-        _latest = self._before
+        # What a thread says that goes on is for nobody to collect.
+        self.said = None
+        if _name is not None:
+            _latest = self._before
 
     @property
     def index(self) -> int | None:
@@ -128,9 +133,10 @@ def become(name: str | None) -> None:
 class spoken:  # noqa: N801 - read as a phrase: with spoken(task)
     """Within a block, `current_task()` is this one, whose output is being handed on."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, outer: running | None) -> None:
         self.task = task
-        self.outer = current()
+        # In a thread of an executor's: the task that has opened its pool.
+        self.outer = current() or outer
 
     def __enter__(self) -> None:
         self._token: Token[Any] = _running.set(self)

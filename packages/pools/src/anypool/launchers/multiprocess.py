@@ -177,6 +177,7 @@ def _begin(setup: bytes, key: bytes, told: Any) -> None:
         if folder is not None:
             os.chdir(folder)
         if initializer is not None:
+            importlib.import_module("anypool._serving").hear_out()
             initialize(initializer, initargs)
     except BaseException as error:  # noqa: BLE001 - raised by each task that comes here
         _failure = error
