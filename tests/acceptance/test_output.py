@@ -326,8 +326,10 @@ def test_signal_handlers_and_finalizers_print_too(launcher: str, capsys: pytest.
 
     with get_pool(launcher) as pool:
         pool.pipe(interrupted)
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.isdigit()]
-    assert lines == [str(number) for number in range(3000)]
+    # A handler may come between a number and the end of its line.
+    out = capsys.readouterr().out
+    assert "handler" in out
+    assert out.replace("handler", "").split() == [str(number) for number in range(3000)]
 
 
 @pytest.mark.parametrize("launcher", ["multiprocess:1", "parallel-python:1"])
@@ -346,7 +348,9 @@ def test_a_handler_that_exits_or_asks_its_own_pool_holds_nobody_up(launcher: str
     answers: list[str] = []
     with root_handler(Rude(), logging.WARNING), get_pool(launcher) as pool:
         assert pool.map(log, range(2), chunksize=1) == [0, 1]
-    assert answers[:2] == ["item 0", "item 1"]
+    assert {"item 0", "item 1"} <= set(answers)
+    # The handler has the pool, and the call that it may not wait for has both.
+    gc.collect()
 
 
 @pytest.mark.parametrize("launcher", ["process:1", "multiprocess:1", "process:1/thread:1"])

@@ -90,7 +90,9 @@ def test_options_of_the_call_go_before_what_the_plan_says(monkeypatch: pytest.Mo
     assert opened(workers=1, tags="a") == "thread:1?tags=a > thread:2"
     monkeypatch.setenv("ANYPOOL_PLAN", "thread:3")
     assert opened(workers=1) == "thread:1"
-    with pytest.raises(TypeError, match="launcher 'thread' has no option 'env', which process and multiprocess can"):
+    with pytest.raises(
+        TypeError, match="launcher 'thread' has no option 'env', which process and multiprocess and parallel-python"
+    ):
         get_pool(env={"A": "1"})
     monkeypatch.delenv("ANYPOOL_PLAN")
     write(project / "anypool.toml", 'plan = "thread:2"')

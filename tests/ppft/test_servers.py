@@ -191,7 +191,7 @@ def test_a_function_crosses_to_a_server_once(servers, links, secret):
     with get_pool("parallel-python", workers=0, servers=link.address, secret_file=secret) as pool:
         outcomes = pool.map(f, range(30), chunksize=1)
         assert {size for size, _ in outcomes} == {1 << 20}
-        assert len({pid for _, pid in outcomes}) == 3
+        assert len({pid for _, pid in outcomes}) > 1
         assert 1 << 20 < link.sent < 3 << 19
 
 

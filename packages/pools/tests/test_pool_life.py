@@ -152,13 +152,13 @@ pool.map(lambda _: time.sleep(60), range(2))
 
 
 INTERRUPTED = """
-import time
+import os, time
 from anypool import get_pool
 pool = get_pool("LAUNCHER", oversubscribe=True)
 pool.map(abs, range(4))
 print("mapping", flush=True)
 try:
-    pool.map(lambda _: (print("begun\\n", end="", flush=True), time.sleep(60)), range(2), chunksize=1)
+    pool.map(lambda _: (os.write(1, b"begun\\n"), time.sleep(60)), range(2), chunksize=1)
 except KeyboardInterrupt:
     print(pool.map(abs, [-1, -2]))
 pool.close()

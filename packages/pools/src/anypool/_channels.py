@@ -346,7 +346,7 @@ class ProcessCrew(Hearing, OfOneKind):
         # Nobody reads it any more, so that it would keep the wait for the agent from being one.
         self._epoll.unregister(self._wake)
         try:
-            self._line.say_bye(_CLOSE_SECONDS)
+            self._line.say_bye(_CLOSE_SECONDS, self._show)
         finally:
             self.desert()
 

@@ -60,7 +60,7 @@ class Hearing(ABC):
         self._epoll = select.epoll()
         self.relayed = Relayed()
         try:
-            self._line = Line(self._epoll, setting, self.relayed, self._show)
+            self._line = Line(self._epoll, setting, self.relayed)
         except BaseException:
             self._epoll.close()
             self._buffers.close()

@@ -62,11 +62,10 @@ def packed_initializer(setting: Setting) -> list[bytes]:
 
 
 class Line:
-    """A control socket; any thread may send, one at a time hears and has `show` hand on what was `relayed`."""
+    """A control socket; any thread may send, one at a time hears, and puts what is printed to what was `relayed`."""
 
-    def __init__(self, epoll: select.epoll, setting: Setting, relayed: Relayed, show: Callable[[], None]) -> None:
-        self._epoll, self._setting = epoll, setting
-        self._relayed, self._show = relayed, show
+    def __init__(self, epoll: select.epoll, setting: Setting, relayed: Relayed) -> None:
+        self._epoll, self._setting, self._relayed = epoll, setting, relayed
         self._lock = threading.RLock()
         self._heard = False
         self._connect()
@@ -144,20 +143,20 @@ class Line:
         with self._lock:
             self._control.expire()
 
-    def say_bye(self, seconds: float) -> None:
-        """Have what is left of the workers ended, and hear the agent out."""
+    def say_bye(self, seconds: float, show: Callable[[], None]) -> None:
+        """Have what is left of the workers ended, and hear the agent out; `show` hands on what is heard."""
         deadline = monotonic() + seconds
         try:
             self._send(control(Kind.BYE, grace=_BYE_SECONDS))
             while monotonic() < deadline:
                 if any(message.kind == Kind.BYE for message in self.hear(select.EPOLLIN | select.EPOLLOUT)):
                     return
-                self._show()
+                show()
                 self._epoll.poll(0.1)
         except (AgentLost, LauncherUnavailable):
             return
         finally:
-            self._show()
+            show()
 
     def close(self) -> None:
         """Close the socket, which ends the workers; the agent of the last line ends too."""

@@ -10,8 +10,17 @@ import pytest
 
 from anypool import Launcher, Pool, WorkerLost
 from anypool.testing._base import Kit, Script
-from anypool.testing._tasks import Fate, die_at, die_once_at, die_once_at_as_text, where
-from anypool.testing._terms import a_recipe, apart, remade
+from anypool.testing._progressing import Shown, soon
+from anypool.testing._tasks import (
+    Fate,
+    die_at,
+    die_once_at,
+    die_once_at_as_text,
+    say_and_die_at,
+    tick_and_die_at,
+    where,
+)
+from anypool.testing._terms import a_recipe, apart, heard_at_once, remade
 
 __all__: list[str] = []
 
@@ -133,3 +142,30 @@ class Faults(Kit):
         shared: Any = pool.share(fate)
         assert pool.map(die_once_at, range(30), [shared] * 30, [7] * 30) == [*range(30)]
         assert pool.map(die_once_at, range(30), kwargs={"fate": shared, "at": 7}) == [*range(30)]
+
+    @remade
+    def test_a_bar_ends_with_the_worker_whose_task_made_it(
+        self, opened: Callable[..., Pool], path: Callable[[str], str], shown: Shown
+    ) -> None:
+        pool, fate = opened(), Fate(path("fate"))
+        assert pool.map(tick_and_die_at, range(5), [fate] * 5, [2] * 5) == [*range(5)]
+        others = {f"item {item}: 50% 1/2" for item in (0, 1, 3, 4)}
+        # Of the first try the caller knows only where it is told at once; where nobody dies it is the only one.
+        item = {"item 2: 50% 1/2", "item 2: 100% 2/2"}
+        assert soon(lambda: others <= (ended := set(shown.ended())) <= others | item and bool(ended & item))
+
+    @apart
+    @heard_at_once
+    def test_the_last_that_a_dying_task_said_is_in_its_error(
+        self, recipe: Launcher, opened: Callable[..., Pool], path: Callable[[str], str]
+    ) -> None:
+        pool, fate = opened(), Fate(path("fate"))
+        options = {"fate": fate, "at": 2}
+        for _ in until_struck(fate, recipe):
+            outcomes: list[Any] = pool.map(say_and_die_at, range(4), kwargs=options, retries=0, on_error="return")
+            assert outcomes[:2] == [0, 1]
+            if isinstance(outcomes[2], WorkerLost):
+                assert "printed before the end" in outcomes[2].stderr
+                assert "complained before the end" in str(outcomes[2])
+            else:
+                assert fate.spared

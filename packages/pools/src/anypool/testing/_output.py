@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from anypool import Launcher, Pool, Task, WorkerLost, current_task
+from anypool import Pool, Task, current_task
 from anypool.testing._base import Kit
-from anypool.testing._faults import until_struck
-from anypool.testing._tasks import Fate, record, say, say_and_die_at, task_here, warn
-from anypool.testing._terms import apart, heard_at_once
+from anypool.testing._tasks import record, say, task_here, warn
 
 __all__: list[str] = []
 
@@ -111,19 +109,3 @@ class Output(Kit):
         single = pool.pipe(task_here)
         assert (single.item, bool(single.worker), single.pid > 0) == (None, True, True)
         assert current_task() is None
-
-    @apart
-    @heard_at_once
-    def test_the_last_that_a_dying_task_said_is_in_its_error(
-        self, recipe: Launcher, opened: Callable[..., Pool], path: Callable[[str], str]
-    ) -> None:
-        pool, fate = opened(), Fate(path("fate"))
-        options = {"fate": fate, "at": 2}
-        for _ in until_struck(fate, recipe):
-            outcomes: list[Any] = pool.map(say_and_die_at, range(4), kwargs=options, retries=0, on_error="return")
-            assert outcomes[:2] == [0, 1]
-            if isinstance(outcomes[2], WorkerLost):
-                assert "printed before the end" in outcomes[2].stderr
-                assert "complained before the end" in str(outcomes[2])
-            else:
-                assert fate.spared

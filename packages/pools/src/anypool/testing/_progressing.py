@@ -12,14 +12,11 @@ import pytest
 from anypool import Pool, progress
 from anypool.testing._base import METHODS, Kit
 from anypool.testing._tasks import (
-    Fate,
     map_within,
-    tick_and_die_at,
     tick_dropped,
     tick_given,
     tick_own,
 )
-from anypool.testing._terms import remade
 
 __all__: list[str] = []
 
@@ -96,17 +93,6 @@ class Progressing(Kit):
         with pytest.raises(ValueError, match="-5"):
             pool.pipe(tick_own, -5)
         assert shown.ended() == {"item -4: 25% 1/4": 1, "item -5: 20% 1/5": 1}
-
-    @remade
-    def test_a_bar_ends_with_the_worker_whose_task_made_it(
-        self, opened: Callable[..., Pool], path: Callable[[str], str], shown: Shown
-    ) -> None:
-        pool, fate = opened(), Fate(path("fate"))
-        assert pool.map(tick_and_die_at, range(5), [fate] * 5, [2] * 5) == [*range(5)]
-        others = {f"item {item}: 50% 1/2" for item in (0, 1, 3, 4)}
-        # Of the first try the caller knows only where it is told at once; where nobody dies it is the only one.
-        item = {"item 2: 50% 1/2", "item 2: 100% 2/2"}
-        assert soon(lambda: others <= (ended := set(shown.ended())) <= others | item and bool(ended & item))
 
     def test_a_function_is_told_what_is_done_and_the_total(self, pool: Pool) -> None:
         for method in METHODS:
