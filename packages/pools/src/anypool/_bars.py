@@ -148,7 +148,9 @@ def _attempt(bar: Bar, act: Callable[[Bar], None]) -> None:
 
         # Nor may the stream be there on which that is said.
         with suppress(Exception):
-            logging.getLogger("anypool").warning("a progress bar can't be shown: %s: %s", type(error).__name__, error)
+            logging.getLogger("anypool").warning(
+                "a progress bar can't be shown: %s: %s", type(error).__name__, str(error)
+            )
 
 
 def _usual() -> str:

@@ -155,7 +155,7 @@ class Relayed:
 
             with suppress(Exception):
                 text = "what a task said could not be handed on: %s: %s"
-                logging.getLogger("anypool").warning(text, type(error).__name__, error)
+                logging.getLogger("anypool").warning(text, type(error).__name__, str(error))
 
     def _decoded(self, slot: int, kind: int, data: bytes) -> str:
         decoder = self._decoders.get((slot, kind))
