@@ -164,7 +164,7 @@ class Driver(ABC):
         if self.forked:
             self.check_here()
         if self.section.held() or self._leader == threading.get_ident() or handing_on(self.crew):
-            raise RuntimeError("a signal handler, __del__ or what takes output can't wait for the pool that it interrupts")
+            raise RuntimeError("a handler of signals or output, or __del__, can't wait for the pool that it interrupts")
         if (gate := current()) is None:
             return self._drive(done, deadline)
         with gate:
