@@ -209,7 +209,9 @@ def _room_is_over() -> None:
 
 
 def close_all() -> None:
-    """The process ends; a terminal is left as it was found."""
+    """The process ends; a terminal is left as it was found, and bars at what was done."""
+    if (progress := sys.modules.get("anypool._progress")) is not None:
+        progress.flush()
     with _lock:
         for key in list(_open):
             _end(key)
