@@ -22,7 +22,7 @@ from anypool._result import refuse
 from anypool._serve import serve_here
 from anypool._slot import Cause, Flight
 from anypool._strike import callers_own
-from anypool._task import here
+from anypool._task import here, unmoved
 
 __all__: list[str] = []
 
@@ -96,7 +96,8 @@ class SerialCrew(_Local):
         if not self._waiting:
             return []
         flight = self._waiting.popleft()
-        return [Replied(0, flight.seq, _run(flight.chunk, callers_own))]
+        with unmoved():
+            return [Replied(0, flight.seq, _run(flight.chunk, callers_own))]
 
     def kill(self, slot: int) -> None:
         """Nothing runs but what the caller itself runs."""

@@ -112,6 +112,16 @@ def stay(now: running | spoken | None) -> None:
     _running.set(now)
 
 
+class unmoved:  # noqa: N801 - read as a phrase: with unmoved()
+    """After a block the caller is in the task that it was in before, wherever a signal's handler has struck in it."""
+
+    def __enter__(self) -> None:
+        self._before = _running.get()
+
+    def __exit__(self, *_: object) -> None:
+        _running.set(self._before)
+
+
 def runs_here() -> running | None:
     """The same, and not what is only handed on here."""
     now = current()
