@@ -71,6 +71,7 @@ class Server:
 
     def __init__(self) -> None:
         self.listening: bytes | None = None
+        self._catch_up: Callable[[], None]
         self._bodies: dict[bytes, tuple[Calling, int]] = {}
         self._held = 0
         # By what is shared, the bodies of those chunks that used it.
@@ -140,9 +141,11 @@ class Server:
     def _hear(self, listening: bytes | None) -> None:
         if listening != self.listening:
             self.listening = listening
-            _rare("_relay_warnings").listen(listening)
+            relay = _rare("_relay_warnings")
+            relay.listen(listening)
+            self._catch_up = relay.catch_up
         elif listening is not None:
-            _rare("_relay_warnings").catch_up()
+            self._catch_up()
 
     def _shared(self, message: Message, count: int) -> Any:
         """What is shared and comes with a RUN, or came before."""
