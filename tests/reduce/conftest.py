@@ -22,6 +22,7 @@ PLACES = [
     "thread:1 + thread:1",
     "process:1/process:2",
     "process:1/thread:2",
+    "parallel-python:2",
     "executor",
 ]
 

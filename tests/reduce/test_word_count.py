@@ -52,7 +52,7 @@ def test_what_comes_home_of_a_word_count_is_one_partial_count_for_each_chunk(
         assert reply.size in (0, size_of(partial))
 
 
-@pytest.mark.parametrize("launcher", ["process:2", "multiprocess:2"], scope="module")
+@pytest.mark.parametrize("launcher", ["process:2", "multiprocess:2", "parallel-python:2"], scope="module")
 def test_fewer_bytes_come_home_of_a_word_count_than_of_a_map(pool: Pool, counts: list[Counter[str]], home) -> None:
     assert reduce(add, pool.map(words_of, FILES, chunksize=CHUNK)) == reduce(add, counts)
     mapped = sum(reply.size for reply in home)

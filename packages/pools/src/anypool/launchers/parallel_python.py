@@ -112,6 +112,8 @@ class ParallelPython(ProcessOptions, Launcher):
         """How many workers it will be; servers are asked for theirs. One at least, for who discovers them may."""
         if not self._joins:
             return self._here
+        if (why := self.missing()) is not None:
+            raise LauncherUnavailable(why)
         from anypool._ppft_asking import read_secret, workers_at
 
         secret = read_secret(self.secret_file)
