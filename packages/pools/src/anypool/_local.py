@@ -224,9 +224,11 @@ class _Thread(_Worker):
             while not self.abandoned and (flight := self.flights.get()) is not None:
                 self.run(flight)
                 del flight
-        except SystemExit:
-            # It may strike only after the user's code has returned.
+        except BaseException as error:
+            # A strike may come only after the user's code has returned; all else is no task's doing.
             if not self.abandoned:
+                crew.deliver([Lost(self.slot, Cause(f"its thread ended: {error!r}", worker=self.thread.name))])
+            if not isinstance(error, SystemExit):
                 raise
 
 

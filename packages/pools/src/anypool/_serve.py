@@ -72,6 +72,7 @@ class Server:
     def __init__(self) -> None:
         self.listening: bytes | None = None
         self._catch_up: Callable[[], None]
+        self._changing = threading.Lock()
         self._bodies: dict[bytes, tuple[Calling, int]] = {}
         self._held = 0
         # By what is shared, the bodies of those chunks that used it.
@@ -87,6 +88,8 @@ class Server:
             # Kept as long as the chunk runs.
             _uses = self._shared(message, shared) if shared else ()
             loaded = self._load(message, mode, body_parts, skip, fetch)
+            if loaded is not None and self.hears:
+                self._hear(loaded[0].listening)
         except SegmentLost:
             yield _reply_to(message, Kind.NEED, INLINE)
             return
@@ -99,8 +102,6 @@ class Server:
         calling, items = loaded
         if calling.profiled:
             calling = _rare("_profiling").recorded(calling)
-        if self.hears:
-            self._hear(calling.listening)
         if message.count == 1 and mode != Mode.MAP and not (careful or any(calling[1:-1])):
             with running(first if message.map else None, 1, None):
                 reply = self._one(message, calling, items[0] if mode == Mode.CALL else (items[0], {}))
@@ -140,10 +141,13 @@ class Server:
 
     def _hear(self, listening: bytes | None) -> None:
         if listening != self.listening:
-            self.listening = listening
             relay = _rare("_relay_warnings")
-            relay.listen(listening)
-            self._catch_up = relay.catch_up
+            # Several threads of a hub may come with it at once: what it says holds before any of them goes on.
+            with self._changing:
+                if listening != self.listening:
+                    relay.listen(listening)
+                    self._catch_up = relay.catch_up
+                    self.listening = listening
         elif listening is not None:
             self._catch_up()
 
