@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from anypool._relayed import Relayed
 from anypool._serving import prepare, serve
 from anypool._shield import give_back
 from anypool._slot import Cause, Flight
+from anypool._tails import Tails
 from anypool._wire import INLINE, NO_DIGEST, Decoder, Kind
 
 __all__: list[str] = []
@@ -75,7 +76,7 @@ class ExecutorCrew(Packs, OfOneKind):
         self._lock = threading.RLock()
         self._aside = Aside()
         self._deliver: Callable[[list[Event]], None] = lambda _: None
-        self.relayed = Relayed()
+        self.relayed, self._tails = Relayed(), Tails()
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
         """The executor starts its workers when it likes."""
@@ -112,7 +113,8 @@ class ExecutorCrew(Packs, OfOneKind):
         executor, again = self._executor, with_body
         with_body = with_body or flight.chunk.job.body.digest == NO_DIGEST or not self._warm
         watch = getattr(executor, "submit_watched", None) if flight.chunk.careful else None
-        data = encoded(slot, self.identify(slot)[0], flight, with_body, watch is not None, again)
+        name, place = self.identify(slot)[0], self._tails.place
+        data = encoded(slot, name, place, flight, with_body, watch is not None, again)
         try:
             future: Future[Any] = watch(prepare, data) if watch is not None else executor.submit(serve, data)
         except (RuntimeError, OSError) as error:  # Broken while nobody looked, shut down by its owner, out of means.
@@ -194,7 +196,7 @@ class ExecutorCrew(Packs, OfOneKind):
             alone = len(self._trips) == 1 and not isinstance(error, CancelledError)
             self._forget(future)
             self._falling.add(trip.slot)
-            self._ending[trip.slot] = self._loss(trip.slot, words(error), alone)
+            self._ending[trip.slot] = self._loss(trip.slot, words(error), alone, [trip])
         if self._breaks >= _MOST_BREAKS or getattr(error, "cause", "") == "initializer":
             with self._lock:
                 losses = [self._ending.pop(slot) for slot in list(self._ending)]
@@ -220,9 +222,8 @@ class ExecutorCrew(Packs, OfOneKind):
                 self._executor, self._warm = self._launch(), False
             except BaseException as failure:  # noqa: BLE001 - whatever it is, the losses must be told
                 self._executor = Unmade(failure)
-        self._aside.call(
-            partial(self._bury, old, trips, error, [self._loss(slot, words(error), own) for slot in slots])
-        )
+        losses = [self._loss(slot, words(error), own, trips.values()) for slot in slots]
+        self._aside.call(partial(self._bury, old, trips, error, losses))
 
     def _bury(
         self, old: Executor, trips: dict[Future[Any], Trip], error: BaseException | None, losses: list[Event]
@@ -250,8 +251,9 @@ class ExecutorCrew(Packs, OfOneKind):
         # What is with a slot does not fail with what waits.
         self._deliver([*losses, Failed(failure)])
 
-    def _loss(self, slot: int, text: str, own: bool) -> Event:
-        return Lost(slot, Cause(text, own=own, worker=f"{self._kind}-{slot}", host=os.uname().nodename))
+    def _loss(self, slot: int, text: str, own: bool, trips: Iterable[Trip] = ()) -> Event:
+        said = "".join(self._tails.last(trip.seq) for trip in trips if trip.slot == slot)
+        return Lost(slot, Cause(text, own, f"{self._kind}-{slot}", os.uname().nodename, said))
 
     def recall(self, slot: int) -> list[int]:
         """Nothing waits for one worker only: the executor gives what it has queued to whichever is free."""

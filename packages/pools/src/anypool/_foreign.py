@@ -37,16 +37,17 @@ class Unmade(Executor):
         raise BrokenExecutor(f"no executor could be made: {words(self._why)}") from self._why
 
 
-def encoded(slot: int, name: str, flight: Flight, with_body: bool, careful: bool, again: bool) -> bytes:
+def encoded(slot: int, name: str, place: bytes, flight: Flight, with_body: bool, careful: bool, again: bool) -> bytes:
     """A chunk as one message to a worker of that name; what was placed in segments is read from there.
 
-    `again`: it was sent before, and a worker had not all that it needed.
+    `place`: where the last is kept that its tasks say. `again`: it was sent before, and a worker had not all that it
+    needed.
     """
     message = run_message(slot, flight, with_body, careful)
     message.parts = [Buffers.read(part) if type(part) is Ref else part for part in message.parts]
     if _share.tools is not None:
         _share.tools.attach(message, flight.chunk, again=again)
-    return b"".join(encode(addressed(message, name)))
+    return b"".join(encode(addressed(message, name, place)))
 
 
 def no_segments(ref: Ref) -> Buffer:

@@ -11,10 +11,11 @@ from typing import Any
 
 from anypool import _linux
 from anypool._crew import Begun, Crew, Event, Replied
-from anypool._inside import crew_inside
+from anypool._inside import Threads, crew_inside
 from anypool._linux import private_copy
 from anypool._routing import Router, refusal
 from anypool._segments import ARENA, SEGMENT, Arena, Mappings
+from anypool._tails import Saying, page_of
 from anypool._watch import Watch
 from anypool._wire import Buffer, Decoder, Kind, Message, Ref, control, encode, granted
 from anypool_serialize import loads
@@ -63,6 +64,10 @@ class Hub:
             self._router = router = Router(crew, self._mappings.view)
             inside = _Polled(crew, self._reader, router) if crew.polled else _Delivered(crew, self._reader, router)
             crew.relayed.passing = inside.relay  # type: ignore[attr-defined]  # as all crews that may be inside a hub
+            if isinstance(crew, Threads):
+                owner, place, hub = fields["tails"]
+                where = bytes.fromhex(owner), bytes.fromhex(place)
+                crew.saying = lambda inner: Saying(*where, page_of(hub, router.number(inner)))
         except BaseException as error:  # noqa: BLE001 - the owner raises it
             self._refuse(error)
             return

@@ -16,6 +16,7 @@ from anypool._outcomes import Unopened
 from anypool._packing import run_message
 from anypool._relayed import Relayed
 from anypool._slot import Flight
+from anypool._tails import NOWHERE, Saying
 from anypool._task import running
 from anypool._wire import Buffer, Ref
 from anypool_serialize import initialize, loads
@@ -62,6 +63,8 @@ class Threads(CopyingThreadCrew):
     ) -> None:
         super().__init__(workers, initializer, initargs)
         self._fetch = fetch
+        # By slot, what takes in what its tasks say.
+        self.saying: Callable[[int], Saying] = lambda _: Saying(b"", NOWHERE, 0)
         self._server.hears = True
         self.relayed = Relayed()
         _relay.begin(None)
@@ -71,13 +74,14 @@ class Threads(CopyingThreadCrew):
         message = run_message(0, Flight(chunk, 0, 0.0), with_body=True, careful=False)
         if _share.tools is not None:
             _share.tools.attach(message, chunk)
-        said: list[Any] = []
+        said = self.saying(self.mine.slot)
         with running(None, 0, None, said):
             (reply,) = self._server.answer(message, self._fetch)
             _relay.flush()
         if said:
             self.relayed.put(self.mine.slot, _relay.relayed(_relay.trimmed(said)))
             self.relayed.show_aside(self.identify)
+            said.handed_in()
         return Unopened(reply)
 
 

@@ -67,8 +67,7 @@ class Launcher:
 
     A class says in `api` which contract it was written for (`anypool.LAUNCHER_API`), and in `traits` what is so.
     `argument` is the field that text after a colon fills (`process:4`); a field that is a tuple takes several.
-    `on_this_machine`: its workers use this machine's CPUs, and count against the budget. `tells_at_once`: what tasks
-    say reaches their caller before their outcomes, also of a task that dies.
+    `on_this_machine`: its workers use this machine's CPUs, and count against the budget.
     """
 
     name: ClassVar[str] = ""
@@ -76,7 +75,6 @@ class Launcher:
     traits: ClassVar[Traits] = Traits()
     argument: ClassVar[str] = "workers"
     on_this_machine: ClassVar[bool] = False
-    tells_at_once: ClassVar[bool] = False
     starts_workers: ClassVar[bool] = True
 
     workers: int | None = None

@@ -14,6 +14,7 @@ from anypool._hubs import ProcessHubs
 from anypool._inside import initialize_packed
 from anypool._launcher import Launcher
 from anypool._line import Setting, packed_initializer
+from anypool._origin import origin
 from anypool._outcomes import Unopened, unpack_reply
 from anypool._packing import Parcel
 from anypool._plan import Nested
@@ -21,6 +22,7 @@ from anypool._relayed import Relayed
 from anypool._routes import AWAY, LOST, Place, Routes, cancel, kill, setup, stop
 from anypool._segments import SegmentLost
 from anypool._slot import Flight
+from anypool._tails import Tails, page_of
 from anypool._wire import IN_BAND, PARTIAL, Kind, Message, grant
 from anypool_serialize import dumps, loads
 
@@ -59,7 +61,7 @@ class NestedCrew(OfOneKind):
             if getattr(outer, name, None) is not None:
                 raise PlanError(f"{outer} runs no tasks in {recipe}; {name}= belongs to {recipe.parts[-1].name!r}")
         self.scope: Scope | None = None
-        self.relayed = Relayed()
+        self.relayed, self._tails = Relayed(), Tails()
         # Whether it has been told that nothing will run any more, and why.
         self._failed = False
         self.reports_items, self.tells_cpus = _KNOWN.get(recipe.parts[-1].name, (False, False))
@@ -76,7 +78,8 @@ class NestedCrew(OfOneKind):
 
     def _greeting(self, hub: int, probe: list[int] | None) -> Message:
         wires = self.routes.wires(hub)
-        return setup(wires, self._recipe_for(max(1, len(wires))), probe)
+        tails = origin().hex(), self._tails.place.hex(), hub
+        return setup(wires, self._recipe_for(max(1, len(wires))), probe, tails)
 
     def _recipe_for(self, workers: int) -> bytes:
         """The inner launcher, packed, with the share of one hub."""
@@ -270,11 +273,19 @@ class NestedCrew(OfOneKind):
             if place.hub == lost.slot and place.pid:
                 self.hubs.forget(place.pid)
                 self.relayed.ended(slot, place.host, place.pid)
-        events = self.routes.hub_lost(lost.slot, lost.cause)
+        events = [self._with_last(each) for each in self.routes.hub_lost(lost.slot, lost.cause)]
         if self.routes.all_gone and not self._failed:
             text = f"no hub could be started: {lost.cause.text}\n{lost.cause.stderr}".rstrip()
             events += self._fail(WorkerLost(text, cause=lost.cause.text))
         return events
+
+    def _with_last(self, event: Event) -> Event:
+        """What threads of a hub had said when it ended, they could not hand in."""
+        if not isinstance(event, Lost):
+            return event
+        place = self.routes.places[event.slot]
+        said = self._tails.last(page_of(place.hub, place.wire)) + event.cause.stderr
+        return event._replace(cause=event.cause._replace(stderr=said))
 
     def _fail(self, error: BaseException) -> list[Event]:
         failure, self._failed = Failed(error), True

@@ -23,6 +23,7 @@ from anypool._ppft_seat import Seat
 from anypool._ppft_server import ATTEMPTS, Server
 from anypool._relayed import Relayed
 from anypool._slot import Cause, Flight
+from anypool._tails import Tails
 
 # As in `_crew`.
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class PpftCrew(Packs, OfOneKind):
         self._counting = threading.Lock()
         self._deliver: Callable[[list[Event]], None] | None = None
         self._failed = False
-        self.relayed = Relayed()
+        self.relayed, self.tails = Relayed(), Tails()
 
     # Servers.
 

@@ -177,15 +177,15 @@ class LocalSeat(Seat):
         for again in (False, True):
             with_body = again or body.digest == NO_DIGEST or body.digest not in worker.known
             try:
-                careful = flight.chunk.careful
-                data = encoded(self.number & SLOTS, self.identify()[0], flight, with_body, careful, again)
+                careful, place = flight.chunk.careful, self._crew.tails.place
+                data = encoded(self.number & SLOTS, self.identify()[0], place, flight, with_body, careful, again)
             except Exception as error:  # noqa: BLE001 - it is its outcome
                 self._failed(flight, error)
                 return
             self._begun(flight)
             reply = worker.call(order("run", data, careful))
             if reply is None:
-                self._ended()
+                self._ended(flight)
                 return
             what, done = outcome(reply)
             if what != "done":
@@ -198,7 +198,8 @@ class LocalSeat(Seat):
                 continue
             return
 
-    def _ended(self) -> None:
+    def _ended(self, flight: Flight) -> None:
         asked = self._killed
         how = self._drop(_END_SECONDS)
-        self._lose(Cause("ended at its owner's request", own=False) if asked else Cause(how))
+        cause = Cause("ended at its owner's request", own=False) if asked else Cause(how)
+        self._lose(cause._replace(stderr=self._crew.tails.last(flight.seq)))

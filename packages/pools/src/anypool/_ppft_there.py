@@ -149,8 +149,8 @@ class RemoteSeat(Seat):
             held = attempt < _MOST_LACKING and body.digest != NO_DIGEST
             place = self._server.bodies.place_of(body, self) if held else None
             try:
-                name = self.identify()[0]
-                data = encoded(self.number & SLOTS, name, flight, place is None, chunk.careful, attempt > 0)
+                name, page = self.identify()[0], self._crew.tails.place
+                data = encoded(self.number & SLOTS, name, page, flight, place is None, chunk.careful, attempt > 0)
             except Exception as error:  # noqa: BLE001 - it is its outcome
                 self._failed(flight, error)
                 return
@@ -174,7 +174,7 @@ class RemoteSeat(Seat):
             except Lacking:
                 return True
         elif what == "ended":
-            self._lose(Cause(said, own=not self._killed))
+            self._lose(Cause(said, own=not self._killed, stderr=self._crew.tails.last(flight.seq)))
         elif what == "gone":
             self._lose(Cause(said, own=False))
         elif what != _GIVEN_UP:

@@ -52,6 +52,14 @@ def tell(kind: int, payload: object) -> bool:
     return True
 
 
+def wording(entry: Entry) -> bytes:
+    """What it adds to the last that a task has said."""
+    kind, _, payload = entry
+    if kind in (OUT, ERR):
+        return payload  # type: ignore[no-any-return]
+    return b"" if kind == TICK else f"{payload[0].rstrip()}\n".encode(errors="replace")
+
+
 def relayed(entries: list[Entry], host: str = "") -> Message:
     """The message that carries them, and says of which process; of which host, if that may be another."""
     return Message(Kind.RELAY, seq=os.getpid(), count=len(entries), meta=host.encode(), parts=[marshal.dumps(entries)])

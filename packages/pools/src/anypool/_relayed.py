@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
-from anypool._relay import ERR, LOG, OUT, TICK, WARNING, Entry
+from anypool._relay import ERR, LOG, OUT, TICK, WARNING, Entry, wording
 from anypool._strike import let_through
 from anypool._task import Task, current, runs_here, spoken
 from anypool._wire import Message
@@ -66,12 +66,11 @@ class Relayed:
         """A RELAY message of a slot's worker."""
         part: Any = message.parts[0]
         entries: list[Entry] = marshal.loads(part)  # noqa: S302 - no more trusted than results
-        for kind, _, payload in entries:
-            if kind == TICK:
+        for entry in entries:
+            if entry[0] == TICK:
                 self._ticked = True
             else:
-                piece = payload if kind in (OUT, ERR) else f"{payload[0].rstrip()}\n".encode(errors="replace")
-                self.tails[slot] = (self.tails.get(slot, b"") + piece)[-_TAIL:]
+                self.tails[slot] = (self.tails.get(slot, b"") + wording(entry))[-_TAIL:]
         if self.passing is not None:
             self.passing(slot, message)
             return

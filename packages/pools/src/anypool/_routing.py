@@ -66,6 +66,10 @@ class Router:
             for slot in self._inner:
                 self._hello(slot)
 
+    def number(self, inner: int) -> int:
+        """The owner's number of a slot."""
+        return self._outer.get(inner, _SURPLUS)
+
     @property
     def busy(self) -> bool:
         """Whether any slot has a chunk."""

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from anypool import _relay
 from anypool._origin import origin
 from anypool._serve import RUN, Server
+from anypool._tails import PLACE, Saying
 from anypool._task import here, running
 from anypool._wire import Buffer, Decoder, Message, Ref, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from anypool._shared import Watch
 
 __all__: list[str] = []
@@ -25,9 +24,9 @@ __all__: list[str] = []
 _ORIGIN, _DIGEST = 16, 32
 
 
-def addressed(message: Message, name: str) -> Message:
-    """A RUN that says from which process it comes, and what its worker is called there."""
-    message.meta = bytes(message.meta) + origin() + name.encode()
+def addressed(message: Message, name: str, place: bytes) -> Message:
+    """A RUN that says from which process it comes, where that looks for last words, and what its worker is called."""
+    message.meta = bytes(message.meta) + origin() + place + name.encode()
     return message
 
 
@@ -63,7 +62,7 @@ def prepare(data: bytes) -> Callable[[], bytes]:
         _watch.sweep()
     (message,) = Decoder().feed(data)
     server = _server_for(message)
-    said: list[Any] | None = [] if server.hears else None
+    said = Saying(*_from(message), message.seq) if server.hears else None
     replies = server.answer(message, _inline_only)
     # That it is about to begin, or all there is to say.
     with running(None, 0, None, said):
@@ -89,14 +88,23 @@ def hear_out() -> None:
 
 def _server_for(message: Message) -> Server:
     """By where it comes from; has this thread go by the name that it says."""
-    meta = bytes(message.meta)
-    # Behind the digests of what is shared.
-    at = RUN.size + RUN.unpack_from(meta)[-1] * _DIGEST
-    here.name = meta[at + _ORIGIN :].decode()
-    if meta[at : at + _ORIGIN] == origin():
+    here.name = bytes(message.meta[_address(message) + _ORIGIN + PLACE.size :]).decode()
+    if _from(message)[0] == origin():
         return _servers.own
     hear_out()
     return _servers.guests
+
+
+def _from(message: Message) -> tuple[bytes, bytes]:
+    """Which process it comes from, and where that looks for the last that a task has said."""
+    at = _address(message)
+    return bytes(message.meta[at : at + _ORIGIN]), bytes(message.meta[at + _ORIGIN : at + _ORIGIN + PLACE.size])
+
+
+def _address(message: Message) -> int:
+    # Behind the digests of what is shared.
+    shared: int = RUN.unpack_from(message.meta)[-1]
+    return RUN.size + shared * _DIGEST
 
 
 def _look_after() -> None:

@@ -31,7 +31,6 @@ class Process(ProcessOptions, Launcher):
     api: ClassVar[int] = 1
     traits: ClassVar[Traits] = Traits("bytes", reruns=False, isolates=True, secure=None)
     on_this_machine: ClassVar[bool] = True
-    tells_at_once: ClassVar[bool] = True
     max_memory_per_worker: int | None = None
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from anypool.testing._tasks import (
     tick_and_die_at,
     where,
 )
-from anypool.testing._terms import a_recipe, apart, heard_at_once, remade
+from anypool.testing._terms import a_recipe, apart, no_network, remade
 
 __all__: list[str] = []
 
@@ -155,7 +155,8 @@ class Faults(Kit):
         assert soon(lambda: others <= (ended := set(shown.ended())) <= others | item and bool(ended & item))
 
     @apart
-    @heard_at_once
+    @remade
+    @no_network
     def test_the_last_that_a_dying_task_said_is_in_its_error(
         self, recipe: Launcher, opened: Callable[..., Pool], path: Callable[[str], str]
     ) -> None:

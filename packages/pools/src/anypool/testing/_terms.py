@@ -54,11 +54,6 @@ ended = Term(
 )
 # A trait left out takes the cautious value, which forbids nothing.
 isolated = Term(lambda launcher: launcher.traits.isolates, "traits: isolates=False promises nothing here", strict=False)
-heard_at_once = Term(
-    lambda launcher: all(part.tells_at_once for part in parts_of(launcher)),
-    "what tasks say comes with their outcomes, so that the last lines of a lost worker are lost",
-    strict=False,
-)
 at_most_once = Term(
     lambda launcher: not launcher.traits.reruns, "traits: reruns=True promises nothing here", strict=False
 )
