@@ -7,18 +7,19 @@ import tempfile
 
 import pytest
 
-from anypool._origin import origin
+from anypool import _tails
 from anypool._relay import ERR, OUT, TICK, WARNING
 from anypool._tails import NOWHERE, PLACE, Saying, Tails, page_of
 
 
 @pytest.fixture
-def tails() -> Tails:
+def tails(monkeypatch: pytest.MonkeyPatch) -> Tails:
+    monkeypatch.setattr(_tails, "_known", (NOWHERE, None))
     return Tails()
 
 
 def said(tails: Tails, number: int) -> Saying:
-    return Saying(origin(), tails.place, number)
+    return Saying(tails.place, number)
 
 
 def test_what_was_said_last_is_found_by_its_number(tails: Tails) -> None:
@@ -63,13 +64,14 @@ def test_what_was_handed_in_is_no_last_line(tails: Tails) -> None:
 
 def test_what_is_in_the_place_of_a_segment_is_not_written_to(tails: Tails) -> None:
     with tempfile.TemporaryFile() as file:
-        for owner, place in (
-            (origin(), PLACE.pack(os.getpid(), file.fileno())),
-            (bytes(16), tails.place),
-            (origin(), PLACE.pack(1 << 30, 3)),
-            (origin(), NOWHERE),
+        pid, fd, key = PLACE.unpack(tails.place)
+        for place in (
+            PLACE.pack(pid, file.fileno(), key),
+            PLACE.pack(pid, fd, bytes(16)),
+            PLACE.pack(1 << 30, fd, key),
+            NOWHERE,
         ):
-            saying = Saying(owner, place, 1)
+            saying = Saying(place, 1)
             saying.append((OUT, 0, b"for nobody"))
             assert [*saying] == [(OUT, 0, b"for nobody")]
         assert file.seek(0, os.SEEK_END) == 0
@@ -84,10 +86,13 @@ def test_without_segments_nothing_is_kept(tails: Tails, monkeypatch: pytest.Monk
     assert without.last(1) == ""
 
 
-def test_a_pool_that_ends_leaves_no_segment_behind() -> None:
-    before = set(os.listdir("/proc/self/fd"))
-    tails = Tails()
+def test_a_worker_keeps_no_more_than_the_last_that_it_has_opened(tails: Tails) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(5):
+        other = Tails()
+        said(other, number).append((OUT, 0, b"x"))
+        assert other.last(number) == "x"
+    del other
+    assert len(os.listdir("/proc/self/fd")) == before + 1
     said(tails, 1).append((OUT, 0, b"x"))
-    # The last that was opened stays, for the next of its chunks.
-    del tails
-    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
+    assert len(os.listdir("/proc/self/fd")) == before + 1

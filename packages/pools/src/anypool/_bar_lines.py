@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 __all__: list[str] = []
@@ -26,14 +26,14 @@ class Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         """Hold back what is no whole line yet: the next drawing would be on top of it."""
         # A child's lines are not held: it may end without a word.
-        if self._left or os.getpid() != self._pid:
+        left, end = os.getpid() != self._pid, ""
+        with nullcontext() if left else self._lock:
+            if not (left := left or self._left):
+                whole, end, self._rest = (self._rest + text).rpartition("\n")
+        if left:
             self._stream.write(text)
-            return len(text)
-        with self._lock:
-            whole, end, rest = (self._rest + text).rpartition("\n")
-            self._rest = rest
-        if end:
-            with self._room():
+        elif end:
+            with nullcontext() if _room_is_made() else self._room():
                 self._stream.write(whole + end)
                 self._stream.flush()
         return len(text)
@@ -44,11 +44,12 @@ class Lines(io.TextIOBase):
 
     def leave(self) -> None:
         """No bar is drawn any more."""
-        self._left = True
         if sys.stdout is self:
             sys.stdout = self._stream
         if os.getpid() == self._pid:
-            rest, self._rest = self._rest, ""
+            with self._lock:
+                self._left = True
+                rest, self._rest = self._rest, ""
             self._stream.write(rest)
             self._stream.flush()
 
@@ -73,6 +74,13 @@ class Lines(io.TextIOBase):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _room_is_made() -> bool:
+    """Whether this thread is within `tqdm.write`: it has the lock for which who draws a bar waits, with ours held."""
+    lock = getattr(getattr(sys.modules.get("tqdm.std"), "tqdm", None), "_lock", None)
+    owned = getattr(getattr(lock, "th_lock", lock), "_is_owned", None)
+    return owned is not None and owned()
 
 
 def lines() -> Lines | None:

@@ -127,6 +127,8 @@ def _end(key: Key) -> None:
             # The other way round than they came: a view may have another stream in its place as well.
             _lines.leave()
     if bar.view is not None:
+        # Also one that could not be drawn at a time: it may have taken the cursor or a stream.
+        bar.failed = False
         _attempt(bar, _close)
 
 

@@ -49,8 +49,8 @@ class CopyingThreadCrew(Packs, ThreadCrew):
         return unpack_reply(reply, _inline)
 
     def release(self, body: Body) -> None:
-        """Forget a shared object that no task needs; functions are kept while there is room."""
-        self._server.drop_shared(body.digest)
+        """Forget a large function, or a shared object, that no task needs."""
+        self._server.drop(body.digest)
 
 
 class _Server(Server):

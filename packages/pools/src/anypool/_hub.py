@@ -65,9 +65,9 @@ class Hub:
             inside = _Polled(crew, self._reader, router) if crew.polled else _Delivered(crew, self._reader, router)
             crew.relayed.passing = inside.relay  # type: ignore[attr-defined]  # as all crews that may be inside a hub
             if isinstance(crew, Threads):
-                owner, place, hub = fields["tails"]
-                where = bytes.fromhex(owner), bytes.fromhex(place)
-                crew.saying = lambda inner: Saying(*where, page_of(hub, router.number(inner)))
+                place, hub = fields["tails"]
+                page = bytes.fromhex(place)
+                crew.saying = lambda inner: Saying(page, page_of(hub, router.number(inner)))
         except BaseException as error:  # noqa: BLE001 - the owner raises it
             self._refuse(error)
             return

@@ -64,7 +64,7 @@ class Threads(CopyingThreadCrew):
         super().__init__(workers, initializer, initargs)
         self._fetch = fetch
         # By slot, what takes in what its tasks say.
-        self.saying: Callable[[int], Saying] = lambda _: Saying(b"", NOWHERE, 0)
+        self.saying: Callable[[int], Saying] = lambda _: Saying(NOWHERE, 0)
         self._server.hears = True
         self.relayed = Relayed()
         _relay.begin(None)

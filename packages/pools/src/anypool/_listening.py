@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -35,32 +37,44 @@ class _Known:
     packed: bytes | None = None
 
 
+_changing = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _changing
+    _changing = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def listening() -> bytes | None:
     """The settings that hold now; None for those of a new interpreter. Takes 0.3 us as long as nothing changes."""
     filters = warnings.filters
     log = sys.modules.get("logging")
     if (
-        filters is _Known.filters
+        (log is None or _MARK in getattr(log.root, "_cache", ()))
+        and filters is _Known.filters
         and filters == _Known.copied
-        and (log is None or _MARK in getattr(log.root, "_cache", ()))
     ):
         return _Known.packed
-    return _packed(filters, _levels(log))
+    with _changing:
+        # Who looks meanwhile does not take what was packed before for what holds now, and waits here.
+        known, _Known.filters = _Known.filters, None
+        return _packed(known, filters, _levels(log))
 
 
-def _packed(filters: Any, levels: tuple[int, int, dict[str, int]]) -> bytes | None:
-    first = _Known.filters is None
-    if filters is not _Known.filters or filters != _Known.copied:
+def _packed(known: Any, filters: Any, levels: tuple[int, int, dict[str, int]]) -> bytes | None:
+    if filters is not known or filters != _Known.copied:
         # Numbered, for to enter and to leave `catch_warnings` lets all be shown again, even if they are the same.
-        _Known.filters, _Known.copied = filters, [*filters]
-        _Known.changes += not first or _Known.copied != _FRESH
+        _Known.copied = [*filters]
+        _Known.changes += known is not None or _Known.copied != _FRESH
     elif levels == _Known.levels:
+        _Known.filters = filters
         return _Known.packed
     _Known.levels = levels
-    if levels == _NO_LEVELS and not _Known.changes:
-        _Known.packed = None
-    else:
-        _Known.packed = _pickled(levels)
+    _Known.packed = None if levels == _NO_LEVELS and not _Known.changes else _pickled(levels)
+    _Known.filters = filters
     return _Known.packed
 
 
@@ -93,6 +107,7 @@ def _levels(log: Any) -> tuple[int, int, dict[str, int]]:
     if log is None:
         return _NO_LEVELS
     root = log.root
-    own = {name: each.level for name, each in [*root.manager.loggerDict.items()] if getattr(each, "level", 0)}
+    # First, so that what is set meanwhile takes the mark away again.
     getattr(root, "_cache", {})[_MARK] = True
+    own = {name: each.level for name, each in [*root.manager.loggerDict.items()] if getattr(each, "level", 0)}
     return root.level, root.manager.disable, own

@@ -167,7 +167,8 @@ class _Worker(Task):
         yield Begun(slot, flight.seq)
         for at in range(chunk.count):
             outcomes = self._call(context, chunk.part(at, 1))
-            last = at == chunk.count - 1 or bool(chunk.job.stop and outcomes.errors)
+            # Of none it is known that something of the chunk could not be had: all of the rest goes back.
+            last = at == chunk.count - 1 or not outcomes.count or bool(chunk.job.stop and outcomes.errors)
             yield Replied(slot, flight.seq, outcomes, last)
             if last:
                 return

@@ -14,7 +14,6 @@ from anypool._hubs import ProcessHubs
 from anypool._inside import initialize_packed
 from anypool._launcher import Launcher
 from anypool._line import Setting, packed_initializer
-from anypool._origin import origin
 from anypool._outcomes import Unopened, unpack_reply
 from anypool._packing import Parcel
 from anypool._plan import Nested
@@ -78,7 +77,7 @@ class NestedCrew(OfOneKind):
 
     def _greeting(self, hub: int, probe: list[int] | None) -> Message:
         wires = self.routes.wires(hub)
-        tails = origin().hex(), self._tails.place.hex(), hub
+        tails = self._tails.place.hex(), hub
         return setup(wires, self._recipe_for(max(1, len(wires))), probe, tails)
 
     def _recipe_for(self, workers: int) -> bytes:
@@ -263,7 +262,8 @@ class NestedCrew(OfOneKind):
             if not isinstance(event, Lost):
                 continue
             place = self.routes.places.get(event.slot)
-            if place is not None and place.pid:
+            # A thread's process goes on without it.
+            if place is not None and place.pid and not self.hubs.is_at(place.hub, place.pid):
                 self.hubs.forget(place.pid)
                 self.relayed.ended(event.slot, place.host, place.pid)
                 place.pid = 0

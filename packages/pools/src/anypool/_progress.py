@@ -269,10 +269,11 @@ def ticked(message: Any) -> None:
     home, number, count, opening, over = message
     key = home, number
     if opening or over:
-        bars = of_workers.setdefault(worker, set())
-        (bars.add if opening and not over else bars.discard)(key)
-        if not bars:
-            del of_workers[worker]
+        with _lock:
+            bars = of_workers.setdefault(worker, set())
+            (bars.add if opening and not over else bars.discard)(key)
+            if not bars:
+                del of_workers[worker]
     state = _states.get(key) if home == _home else None
     if state is not None:
         state.ticks.append(count)

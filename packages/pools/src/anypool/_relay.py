@@ -35,6 +35,7 @@ Entry = tuple[int, "int | None", "Any"]
 
 _speaker: Speaker | None = None
 _begun: list[bool] = []
+_beginning = allocate_lock()
 
 
 def tell(kind: int, payload: object) -> bool:
@@ -62,7 +63,9 @@ def wording(entry: Entry) -> bytes:
 
 def relayed(entries: list[Entry], host: str = "") -> Message:
     """The message that carries them, and says of which process; of which host, if that may be another."""
-    return Message(Kind.RELAY, seq=os.getpid(), count=len(entries), meta=host.encode(), parts=[marshal.dumps(entries)])
+    return Message(
+        Kind.RELAY, seq=os.getpid(), count=len(entries), meta=host.encode(), parts=[marshal.dumps([*entries])]
+    )
 
 
 class Speaker:
@@ -147,28 +150,35 @@ class _Pipe(io.RawIOBase):
         return self._before is not None and self._before.isatty()
 
 
-def _stream(kind: int, before: TextIO | None) -> TextIO:
-    """A text stream whose lines are told as they end.
+def _stream(kind: int, before: TextIO | None, at_once: bool) -> TextIO:
+    """A text stream whose lines are told as they end, or else whatever is written `at_once`.
 
     Without a `BufferedWriter`, whose lock would be held meanwhile: a signal's handler or a `__del__` may print as well.
     """
     pipe: Any = _Pipe(kind, before)
-    return io.TextIOWrapper(pipe, "utf-8", "backslashreplace", line_buffering=True)
+    return io.TextIOWrapper(pipe, "utf-8", "backslashreplace", line_buffering=True, write_through=at_once)
 
 
 def begin(speaker: Speaker | None, *, forked: bool = False) -> None:
     """Relay from now on what is written to the standard streams, warnings and records; `forked`: from the caller."""
     global _speaker
     _speaker = speaker
-    if not _begun:
-        _begun.append(True)
-        sys.stdout = _stream(OUT, sys.stdout)
-        sys.stderr = _stream(ERR, sys.stderr)
-        _watch_warnings()
-        if "logging" in sys.modules:
-            _rare("_relay_log").install(forked)
-        else:
-            sys.meta_path.insert(0, _finder)
+    if _begun:
+        return
+    with _beginning:
+        # Two threads of an executor's process may have their first tasks together.
+        if not _begun:
+            # Threads of one process have the streams together, and what waited in them for a line's end would be said
+            # by whoever writes next; a process of one worker says a line at a time.
+            at_once = speaker is None
+            sys.stdout = _stream(OUT, sys.stdout, at_once)
+            sys.stderr = _stream(ERR, sys.stderr, at_once)
+            _watch_warnings()
+            if "logging" in sys.modules:
+                _rare("_relay_log").install(forked)
+            else:
+                sys.meta_path.insert(0, _finder)
+            _begun.append(True)
 
 
 def abroad() -> bool:
@@ -189,8 +199,8 @@ def flush() -> None:
 
 def end() -> None:
     """Relay no more: what is written goes to the process' own descriptors."""
-    global _speaker
-    _speaker = None
+    global _speaker, _beginning
+    _speaker, _beginning = None, allocate_lock()
 
 
 # A forked child shares the pipe, in which only whole messages are of use.

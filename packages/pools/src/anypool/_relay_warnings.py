@@ -58,7 +58,7 @@ def listen(packed: bytes | None) -> None:
 
 def catch_up() -> None:
     """Have filters hold for the warnings of modules that have been imported meanwhile."""
-    if not _modules.isdisjoint(sys.modules):
+    if _modules and any(name in sys.modules for name in [*_modules]):
         _filter()
 
 

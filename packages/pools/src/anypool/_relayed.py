@@ -191,7 +191,15 @@ def _log(said: tuple[str, bytes]) -> None:
 
     from anypool_serialize import loads
 
-    record = logging.makeLogRecord(loads(said[1]))
+    try:
+        record = logging.makeLogRecord(loads(said[1]))
+    except Exception as error:  # noqa: BLE001 - something of it is known only where it was made
+        let_through(error)
+        level, name, text = said[0].split(":", 2)
+        number = logging.getLevelName(level)
+        record = logging.makeLogRecord(
+            {"name": name, "levelno": number if isinstance(number, int) else logging.WARNING, "msg": text}
+        )
     # Levels have their names here.
     record.levelname = logging.getLevelName(record.levelno)
     logger = logging.getLogger(record.name)
@@ -204,7 +212,12 @@ def _warn(said: tuple[str, bytes]) -> None:
 
     from anypool_serialize import loads
 
-    message, category, filename, lineno, module = loads(said[1])
+    try:
+        message, category, filename, lineno, module = loads(said[1])
+    except Exception as error:  # noqa: BLE001 - as with a record
+        let_through(error)
+        _complain(said[0])
+        return
     if module is None:
         warnings.showwarning(message, category, filename, lineno)
         return

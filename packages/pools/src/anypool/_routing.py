@@ -271,10 +271,15 @@ class Router:
                 self._tell_loss(slot, cause)
 
     def _replied(self, slot: int, seq: int, reply: Message, last: bool) -> None:
-        if seq not in self._flights[slot]:
+        flight = self._flights[slot].get(seq)
+        if flight is None:
             return
         if last:
             del self._flights[slot][seq]
+        if reply.kind == Kind.NEED and flight.progress:
+            # Sent again it would begin with its first item: what is left goes back instead.
+            reply.kind, reply.flags = Kind.REPLY, 0
+        flight.progress += reply.count
         reply.slot, reply.seq = slot, seq
         if reply.kind == Kind.REPLY:
             reply.flags = 0 if last else PARTIAL

@@ -73,6 +73,8 @@ class Server:
         self.listening: bytes | None = None
         self._catch_up: Callable[[], None]
         self._changing = threading.Lock()
+        # Threads of a hub or a mix have one server together.
+        self._keeping = threading.RLock()
         self._bodies: dict[bytes, tuple[Calling, int]] = {}
         self._held = 0
         # By what is shared, the bodies of those chunks that used it.
@@ -149,7 +151,8 @@ class Server:
                     self._catch_up = relay.catch_up
                     self.listening = listening
         elif listening is not None:
-            self._catch_up()
+            with self._changing:
+                self._catch_up()
 
     def _shared(self, message: Message, count: int) -> Any:
         """What is shared and comes with a RUN, or came before."""
@@ -157,15 +160,28 @@ class Server:
         if found is None:
             raise SegmentLost("a shared object is not here")
         key = bytes(message.parts[0]) if message.digest == NO_DIGEST else message.digest
-        for entry in found:
-            self._users.setdefault(entry.digest, set()).add(key)
+        with self._keeping:
+            for entry in found:
+                users = self._users.setdefault(entry.digest, set())
+                users.add(key)
+                if len(users) > 2 * _MOST_BODIES:
+                    users.intersection_update([*self._bodies, key])
         return found
 
     def drop(self, digest: bytes) -> None:
         """Forget a function, or a shared object and what may hold it."""
-        self._held -= self._bodies.pop(digest, (None, 0))[1]
-        if digest in self._users:
+        with self._keeping:
+            _gone = self._let_go(digest)
+            shared = digest in self._users
+        if shared:
             self.drop_shared(digest)
+
+    def _let_go(self, digest: bytes) -> object:
+        """The function that was kept, whose end may run a user's code: not while the lock is held."""
+        known = self._bodies.pop(digest, None)
+        if known is not None:
+            self._held -= known[1]
+        return known
 
     @property
     def shares(self) -> bool:
@@ -174,8 +190,8 @@ class Server:
 
     def drop_shared(self, digest: bytes) -> None:
         """Forget a shared object, and the functions that may hold it."""
-        for body in self._users.pop(digest, ()):
-            self._held -= self._bodies.pop(body, (None, 0))[1]
+        with self._keeping:
+            _gone = [self._let_go(body) for body in self._users.pop(digest, ())]
         _rare("_shared").forget(digest)
 
     def _calling(self, digest: bytes, parts: list[Buffer | Ref], fetch: Callable[[Ref], Buffer]) -> Calling | None:
@@ -190,12 +206,14 @@ class Server:
             return None
         opened = open_parts(parts, fetch)
         calling = Calling(*loads(opened[0], opened[1:]))
-        size = sum(map(len, opened))
-        self._bodies[digest] = (calling, size)
-        self._held += size
-        while len(self._bodies) > _MOST_BODIES or (self._held > _MOST_BODY_BYTES and len(self._bodies) > 1):
-            self.drop(next(iter(self._bodies)))
-        return calling
+        size, gone = sum(map(len, opened)), list[object]()
+        with self._keeping:
+            known = self._bodies.setdefault(digest, (calling, size))
+            if known[0] is calling:
+                self._held += size
+                while len(self._bodies) > _MOST_BODIES or (self._held > _MOST_BODY_BYTES and len(self._bodies) > 1):
+                    gone.append(self._let_go(next(iter(self._bodies))))
+        return known[0]
 
     def _measured(
         self,

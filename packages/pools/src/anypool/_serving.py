@@ -62,7 +62,7 @@ def prepare(data: bytes) -> Callable[[], bytes]:
         _watch.sweep()
     (message,) = Decoder().feed(data)
     server = _server_for(message)
-    said = Saying(*_from(message), message.seq) if server.hears else None
+    said = Saying(_place(message), message.seq) if server.hears else None
     replies = server.answer(message, _inline_only)
     # That it is about to begin, or all there is to say.
     with running(None, 0, None, said):
@@ -89,16 +89,17 @@ def hear_out() -> None:
 def _server_for(message: Message) -> Server:
     """By where it comes from; has this thread go by the name that it says."""
     here.name = bytes(message.meta[_address(message) + _ORIGIN + PLACE.size :]).decode()
-    if _from(message)[0] == origin():
+    at = _address(message)
+    if bytes(message.meta[at : at + _ORIGIN]) == origin():
         return _servers.own
     hear_out()
     return _servers.guests
 
 
-def _from(message: Message) -> tuple[bytes, bytes]:
-    """Which process it comes from, and where that looks for the last that a task has said."""
-    at = _address(message)
-    return bytes(message.meta[at : at + _ORIGIN]), bytes(message.meta[at + _ORIGIN : at + _ORIGIN + PLACE.size])
+def _place(message: Message) -> bytes:
+    """Where its owner looks for the last that a task has said."""
+    at = _address(message) + _ORIGIN
+    return bytes(message.meta[at : at + PLACE.size])
 
 
 def _address(message: Message) -> int:

@@ -66,7 +66,7 @@ class Entry:
         self._lock = threading.RLock()
 
     def pack(self) -> int:
-        """Serialise it, if that was not done; return its bytes. Raises `Unserializable`."""
+        """Serialise it; return how many bytes that made, 0 if it was done before. Raises `Unserializable`."""
         with self._lock:
             if self.blob is not None:
                 return 0
@@ -263,6 +263,9 @@ def arrived(message: Message, count: int, open_here: bool = True) -> list[Entry]
         start = RUN.size + at * DIGEST
         digest = bytes(message.meta[start : start + DIGEST])
         entry = entries.get(digest) or _received(digest, part)
+        if entry is not None and type(entry.blob) is Ref and type(part) is not Ref and len(part) > len(_GONE):
+            # Sent by who knows that it can't be opened here, and another chunk still holds what was sent before.
+            entry.blob = bytes(part)
         if entry is not None and (not open_here or entry.reaches()):
             found.append(entry)
         elif isinstance(part, Ref) or bytes(part) != _GONE:

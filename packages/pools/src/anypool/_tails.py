@@ -10,25 +10,21 @@ import os
 from struct import Struct
 
 from anypool import _linux
-from anypool._origin import origin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from anypool._relay import Entry
 
 __all__: list[str] = []
 
-# Process and descriptor, -1 if there is none.
-PLACE = Struct("<Ii")
-NOWHERE = PLACE.pack(0, -1)
-# What a page begins with: the chunk's number and how many bytes follow. On the first page is the owner's origin.
+# Process, descriptor, -1 if there is none, and what is written on the first page.
+PLACE = Struct("<Ii16s")
+NOWHERE = PLACE.pack(0, -1, b"")
+# What a page begins with: the chunk's number and how many bytes follow.
 _HEAD = Struct("<QH")
 _PAGE, _PAGES = 4096, 256
 _MOST = _PAGE - _HEAD.size
 _NAME = "tails"
-_ORIGIN = 16
 
 
 class Tails:
@@ -36,82 +32,93 @@ class Tails:
 
     def __init__(self) -> None:
         self.place = NOWHERE
-        self._file: Any = None
+        self._open: _Open | None = None
         try:
-            self._file = open(_linux.new_segment(_NAME), "r+b", buffering=0)  # noqa: SIM115 - it ends with this object
-            os.pwrite(self._file.fileno(), origin(), 0)
+            self._open = _Open(_linux.new_segment(_NAME))
+            os.pwrite(self._open.fd, key := os.urandom(16), 0)
         except (AttributeError, OSError):
             return  # Not on Linux, or for want of means.
-        self.place = PLACE.pack(os.getpid(), self._file.fileno())
+        self.place = PLACE.pack(os.getpid(), self._open.fd, key)
 
     def last(self, seq: int) -> str:
         """What was said, as far as it was not handed in, in a chunk of this number; "" if that is not known."""
-        if self._file is None:
+        if self._open is None:
             return ""
-        page = os.pread(self._file.fileno(), _PAGE, _offset(seq))
+        page = os.pread(self._open.fd, _PAGE, _offset(seq))
         if len(page) < _HEAD.size:
             return ""
         of, size = _HEAD.unpack_from(page)
         return page[_HEAD.size :][:size].decode(errors="replace") if of == seq else ""
 
 
+class _Open:
+    """A descriptor, for as long as anybody has this."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class Saying(list["Entry"]):
     """What a chunk says, for its outcome to carry; the end of that goes to its owner's page at once."""
 
-    def __init__(self, owner: bytes, place: bytes, seq: int) -> None:
+    def __init__(self, place: bytes, seq: int) -> None:
         super().__init__()
-        self._where, self._seq = (owner, place), seq
+        self._place, self._seq = place, seq
         self._tail = b""
-        self._file: Any = None
+        self._open: _Open | None = None
+        self._asked = False
 
     def append(self, entry: Entry) -> None:
         """Keep it, in both places."""
         from anypool._relay import wording
 
         super().append(entry)
-        if self._file is None:
-            self._file = _opened(*self._where) or False
-        if self._file:
+        if not self._asked:
+            self._open, self._asked = _opened(self._place), True
+        if self._open is not None:
             self._tail = tail = (self._tail + wording(entry))[-_MOST:]
-            self._write(tail)
+            self._write(self._open.fd, tail)
 
-    def _write(self, tail: bytes) -> None:
+    def _write(self, fd: int, tail: bytes) -> None:
         try:
-            os.pwrite(self._file.fileno(), _HEAD.pack(self._seq, len(tail)) + tail, _offset(self._seq))
+            os.pwrite(fd, _HEAD.pack(self._seq, len(tail)) + tail, _offset(self._seq))
         except OSError:
             pass  # It is no more than a help.
 
-
     def handed_in(self) -> None:
         """Have the owner's page empty, for where its number is used again."""
-        if self._file:
+        if self._open is not None:
             self._tail = b""
-            self._write(b"")
+            self._write(self._open.fd, b"")
 
 
 # The last that was opened.
-_known: tuple[tuple[bytes, bytes], Any] | None = None
+_known: tuple[bytes, _Open | None] = NOWHERE, None
 
 
-def _opened(owner: bytes, place: bytes) -> Any:
-    """The segment, if it is one of that owner's: on another machine, or later, there may be anything in its place."""
+def _opened(place: bytes) -> _Open | None:
+    """The segment, if it is that one: on another machine, or later, there may be anything in its place."""
     global _known
     known = _known
-    if known is None or known[0] != (owner, place):
-        pid, fd = PLACE.unpack(place)
-        known = _known = (owner, place), _open(owner, pid, fd) if fd >= 0 else None
+    if known[0] != place:
+        known = _known = place, _open(*PLACE.unpack(place))
     return known[1]
 
 
-def _open(owner: bytes, pid: int, fd: int) -> Any:
+def _open(pid: int, fd: int, key: bytes) -> _Open | None:
     try:
         # Before it is opened, which alone may do something to what is no segment.
         if not os.readlink(f"/proc/{pid}/fd/{fd}").startswith(f"/memfd:anypool-{_NAME}"):
             return None
-        file = open(_linux.open_of(pid, fd, os.O_RDWR), "r+b", buffering=0)  # noqa: SIM115 - kept
+        opened = _Open(_linux.open_of(pid, fd, os.O_RDWR))
+        return opened if os.pread(opened.fd, len(key), 0) == key else None
     except OSError:
         return None
-    return file if os.pread(file.fileno(), _ORIGIN, 0) == owner else None
 
 
 def page_of(hub: int, wire: int) -> int:

@@ -123,7 +123,7 @@ class unmoved:  # noqa: N801 - read as a phrase: with unmoved()
 
 
 def runs_here() -> running | None:
-    """The same, and not what is only handed on here."""
+    """What runs in this context, or in this worker; not what is only handed on here."""
     now = current()
     while isinstance(now, spoken):
         now = now.outer

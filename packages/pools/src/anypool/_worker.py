@@ -192,6 +192,7 @@ class _Server(Server):
         known = self._bodies.get(bytes(body))
         if known is None or any(known[0][1:-1]) or known[0].listening != self.listening:
             return None
+        self._hear(self.listening)
         try:
             args = unpickled(calls)[skip]
         except MemoryError:
