@@ -80,7 +80,6 @@ class Threads(CopyingThreadCrew):
             _relay.flush()
         if said:
             self.relayed.put(self.mine.slot, _relay.relayed(_relay.trimmed(said)))
-            self.relayed.show_aside(self.identify)
             said.handed_in()
         return Unopened(reply)
 
