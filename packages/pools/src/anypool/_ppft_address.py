@@ -18,7 +18,7 @@ class Address(NamedTuple):
 
     @property
     def is_here(self) -> bool:
-        """Whether what goes there leaves this machine."""
+        """Whether what goes there stays on this machine."""
         if self.host == "localhost":
             return True
         try:

@@ -35,13 +35,20 @@ def read_secret(path: str | None) -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="latin-1") as file:
+        with open(path, encoding="latin-1", opener=_opened) as file:
             state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise LauncherUnavailable(f"{path} with the secret is no file")
             if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) & 0o077:
-                raise LauncherUnavailable(f"{path} with the secret can be read by others: chmod 600 {path}")
+                raise LauncherUnavailable(f"{path} with the secret has to be yours alone: chown and chmod 600")
             return file.read().strip()
     except OSError as error:
         raise LauncherUnavailable(f"no secret can be read from {path}: {error.strerror}") from error
+
+
+def _opened(path: str, flags: int) -> int:
+    # A pipe would wait for who writes.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def workers_at(address: Address, secret: str) -> int:

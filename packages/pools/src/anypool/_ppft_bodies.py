@@ -22,17 +22,24 @@ def hold(data: bytes, digest: bytes) -> str:
     if sys.platform != "linux":
         return ""
     if digest not in _held:
-        fd = _linux.new_segment(digest.hex())
         try:
-            with open(fd, "wb", closefd=False) as file:
-                file.write(data)
-        except OSError:  # There is no room for it.
-            os.close(fd)
+            _held[digest] = _segment_of(data, digest.hex()), len(data)
+        except OSError:  # There is no room for it, or no descriptor.
             return ""
-        _held[digest] = fd, len(data)
         while len(_held) > 1 and (len(_held) > _MOST or sum(size for _, size in _held.values()) > _MOST_BYTES):
             os.close(_held.pop(next(iter(_held)))[0])
     return f"{os.getpid()} {_held[digest][0]}"
+
+
+def _segment_of(data: bytes, name: str) -> int:
+    fd = _linux.new_segment(name)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def let_go() -> None:

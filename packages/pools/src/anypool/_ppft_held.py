@@ -45,8 +45,8 @@ class Bodies:
             if body.digest not in self._places:
                 parts = [Buffers.read(part) if type(part) is Ref else part for part in body.parcel.parts]
                 data = b"".join(encode(Message(Kind.RUN, digest=body.digest, parts=parts)))
-                said = seat.ask(order("hold", data, body.digest))[1]
-                if not said:
+                what, said = seat.ask(order("hold", data, body.digest))
+                if what != "held" or not said:
                     return None
                 if len(self._places) >= _MOST:
                     self._places.clear()

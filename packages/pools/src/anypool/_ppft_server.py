@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ class Server:
     def __init__(self, crew: PpftCrew, address: Address, secret: str) -> None:
         self.address, self.why = address, ""
         self.workers = 0
+        # Where it is, by whatever name it was given.
+        self.peer: tuple[str, int] | None = None
         self.seats: list[RemoteSeat] = []
         self.bodies = Bodies()
         self._crew, self._secret = crew, secret
@@ -47,9 +50,16 @@ class Server:
     def join(self) -> None:
         """Connect all its workers, whose seats are made. Raises `LauncherUnavailable`."""
         connections = self._connect()
-        self.seats = [RemoteSeat(self._crew, self._crew.new_number(), self) for _ in connections]
-        for seat, connection in zip(self.seats, connections, strict=True):
-            seat.connection = connection
+        try:
+            for connection in connections:
+                self.seats.append(RemoteSeat(self._crew, self._crew.new_number(), self))
+                self.seats[-1].connection = connection
+        except OSError as error:
+            for connection in connections:
+                connection.close()
+            self.abandon()
+            text = f"the ppserver at {self.address} has more workers than this process can use: {error.strerror}"
+            raise LauncherUnavailable(text) from error
 
     def begin(self) -> None:
         """Have all threads start, once the crew knows the seats."""
@@ -63,8 +73,15 @@ class Server:
 
     def refuse(self, why: str) -> None:
         """It can't run tasks of this pool, whatever is tried."""
-        self._refused, self.why = True, f"the ppserver at {self.address} can't run tasks: {why}"
+        known, self._refused = self._refused, True
+        self.why = f"the ppserver at {self.address} can't run tasks: {why}"
         self._looking.set()
+        if not known:
+            self._warn("it is left out")
+
+    def _warn(self, then: str) -> None:
+        """Others may do its work, so that nothing else would tell."""
+        logging.getLogger("anypool").warning("%s; %s", self.why, then)
 
     def end(self) -> None:
         """Have the thread end."""
@@ -96,7 +113,7 @@ class Server:
             for each in (watch, *connections):
                 each.close()
             raise
-        self._watch = watch
+        self._watch, self.peer = watch, watch.peer
         return connections
 
     # In its thread.
@@ -147,6 +164,8 @@ class Server:
         except LauncherUnavailable as error:
             self.why = str(error)
             self._failures += 1
+            if self._failures == ATTEMPTS:
+                self._warn(f"it is tried again every {_PATIENCE:g} s")
             if self.is_hopeless():
                 self._crew.reckon()
             return

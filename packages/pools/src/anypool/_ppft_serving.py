@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import pickle
+import secrets
 import signal
 import socket
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import partial
+from time import monotonic
 from typing import Any
 
+from ppft import __version__ as version
 from ppft.auto import Discover
 from ppft.common import start_thread
 from ppft.server.__main__ import _NetworkServer
@@ -18,15 +25,20 @@ from anypool._cpus import usable_cpus
 from anypool._errors import LauncherUnavailable
 from anypool._ppft_address import Address
 from anypool._ppft_asking import read_secret
+from anypool._ppft_wire import Line, answer_to
 
 __all__: list[str] = []
 
 _LOOK_SECONDS = 0.5
+_MOST_PORT = (1 << 16) - 1
+# At a time, and to say that it knows the secret: until then it may be anybody.
+_MOST_STRANGERS, _GREET_SECONDS = 32, 10.0
 _ENDED = pickle.dumps((("ended", "a worker of the ppserver ended"), ""), 2)
 
 
 def serve(given: Any) -> int:
     """What the command `anypool ppserver` does, until Ctrl-C, SIGTERM, or the end of its patience."""
+    _check(given)
     address = Address(given.host, given.port)
     if not address.is_here and not given.trust_network:
         raise LauncherUnavailable(
@@ -50,15 +62,80 @@ def serve(given: Any) -> int:
         print(f"ppserver at {address}, {workers} workers", flush=True)
         with suppress(KeyboardInterrupt):
             while True:
-                connection, _ = listening.accept()
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                start_thread("anypool-ppserver", server.crun, (connection,))
+                _accept(listening, server.crun)
     server.destroy()
     return 0
 
 
+def _check(given: Any) -> None:
+    if not 0 <= given.port <= _MOST_PORT:
+        raise LauncherUnavailable(f"--port is from 0 to {_MOST_PORT}, got {given.port}")
+    if given.workers is not None and given.workers < 1:
+        raise LauncherUnavailable(f"--workers is at least 1, got {given.workers}")
+
+
+def _accept(listening: socket.socket, serve_one: Callable[[socket.socket], None]) -> None:
+    """Serve the next client in a thread; where that can't be now, go on a little later."""
+    try:
+        connection, _ = listening.accept()
+    except OSError:  # It has gone again, or there is no descriptor for it.
+        time.sleep(_LOOK_SECONDS)
+        return
+    try:
+        start_thread("anypool-ppserver", serve_one, (connection,))
+    except RuntimeError:  # There is no thread for it.
+        connection.close()
+        time.sleep(_LOOK_SECONDS)
+
+
 class Server(_NetworkServer):  # type: ignore[misc]  # ppft has no types
-    """ppft's own, whose clients are told when a worker has ended."""
+    """ppft's own, whose clients are told when a worker has ended, and who costs little until it is a client."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._strangers = threading.BoundedSemaphore(_MOST_STRANGERS)
+
+    def crun(self, csocket: socket.socket) -> None:
+        """Serve one client until it goes."""
+        with suppress(Exception), closing(Line(csocket)) as line:
+            if not self._strangers.acquire(blocking=False):
+                return
+            try:
+                purpose = self._greet(line)
+            finally:
+                self._strangers.release()
+            if (serve := {b"STAT": self._tell, b"EXEC": self._run}.get(purpose)) is not None:
+                self.ncon_add(1)
+                try:
+                    serve(line)
+                finally:
+                    self.ncon_add(-1)
+
+    def _greet(self, line: Line) -> bytes:
+        """What a client is there for, once it has shown that it knows the secret."""
+        until = monotonic() + _GREET_SECONDS
+        challenge = secrets.token_hex(8).encode()
+        line.send(version.encode())
+        line.send(challenge)
+        if not hmac.compare_digest(line.told(until - monotonic()), answer_to(challenge, self.secret)):
+            line.send(b"FAILED")
+            return b""
+        line.send(b"OK")
+        return line.told(until - monotonic())
+
+    def _tell(self, line: Line) -> None:
+        """Say how many workers there are, and for how long they have worked whenever that is asked."""
+        self.get_stats()["local"].time = 0.0
+        line.send(str(self.get_ncpus()).encode())
+        while True:
+            line.receive()
+            line.send(str(self.get_stats()["local"].time).encode())
+
+    def _run(self, line: Line) -> None:
+        """Run what comes, one after the other."""
+        while True:
+            function = line.creceive()
+            line.send(self.insert(function, line.receive())(True))
 
     def _run_local(self, job: Any, function: bytes, call: bytes, worker: Any) -> None:
         super()._run_local(job, function, call, _Watched(worker))
@@ -98,16 +175,28 @@ class _Watched:
 
     def free(self) -> None:
         """It may have the next one; another process if it has ended."""
-        if self._ended:
+        if not self._ended:
+            self._worker.free()
+            return
+        for leave in (
+            self._worker.t.close,
+            partial(os.kill, self._worker.pid, signal.SIGKILL),
+            partial(os.waitpid, self._worker.pid, 0),
+        ):
+            with suppress(OSError):
+                leave()
+        # ppft would go on with fewer, and in the end with none.
+        while not self._starts():
+            time.sleep(_LOOK_SECONDS)
+
+    def _starts(self) -> bool:
+        try:
+            self._worker.start()
+        except (OSError, RuntimeError, ValueError):
             with suppress(OSError):
                 self._worker.t.close()
-            with suppress(OSError):
-                os.kill(self._worker.pid, signal.SIGKILL)
-            with suppress(OSError):
-                os.waitpid(self._worker.pid, 0)
-            self._worker.start()
-        else:
-            self._worker.free()
+            return False
+        return True
 
     def _try(self, act: Any, *args: bytes) -> Any:
         if self._ended:

@@ -72,7 +72,7 @@ def _run_at_server(
         try:
             guard = _guards[session] = Guard(usable_cpus() / neighbours)
         except OSError as error:
-            return "gone", f"no process could be started: {error}"
+            return "unbegun", f"no process could be started: {error}"
     reply, printed = guard.call(data, caller, careful, *more)
     sys.stdout.write(printed)
     return reply
@@ -89,7 +89,7 @@ def _begin_at_server() -> None:
     global _begun
     if _begun:
         return
-    loop = sys.modules["__main__"].wp  # ppft's
+    loop = _loop()
     transport = loop.t
     transport.r = transport.rb = os.fdopen(os.dup(0), "rb")
     transport.w = transport.wb = os.fdopen(os.dup(1), "wb")
@@ -100,6 +100,20 @@ def _begin_at_server() -> None:
         os.dup2(nowhere, standard)
     os.close(nowhere)
     _begun = True
+
+
+def let_go() -> None:
+    """As the child of a worker, have no part in what that has with ppft, and with its other children."""
+    transport = _loop().t
+    for file in (transport.r, transport.w):
+        file.close()
+    while _guards:
+        _guards.popitem()[1].close()
+
+
+def _loop() -> Any:
+    """What ppft runs this process by."""
+    return sys.modules["__main__"].wp
 
 
 def begin(share: float) -> None:
@@ -157,6 +171,12 @@ def _interrupted(*_: object) -> None:
 def _finish_pools() -> None:
     if (module := sys.modules.get("anypool._registry")) is not None:
         module.finish()
+
+
+def how_ended(code: int) -> str:
+    """The words for an exit code."""
+    names = [each.name for each in signal.Signals if each == -code]
+    return f"killed by signal {-code} ({', '.join(names)})" if code < 0 else f"exit code {code}"
 
 
 def _dotted(versions: tuple[Any, ...]) -> str:

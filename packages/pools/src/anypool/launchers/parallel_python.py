@@ -136,10 +136,8 @@ class ParallelPython(ProcessOptions, Launcher):
 
     def launch(self) -> PpftCrew:
         """Connect the servers; local workers start with the crew."""
-        try:
-            from anypool._ppft import PpftCrew, begin_with, dumped
-        except ImportError as error:
-            raise LauncherUnavailable(_MISSING) from error
+        from anypool._ppft import PpftCrew, begin_with, dumped
+
         here = self._here
         folder = None if self.cwd is None else os.path.abspath(self.cwd)
         setup = dumped(self.initializer, self.initargs)
