@@ -16,21 +16,14 @@ import pytest
 from ppft_serving import wait_until  # type: ignore[import-not-found]
 
 from anypool import LauncherUnavailable, ParallelPython
-from anypool import _ppft_bodies as bodies
-from anypool import _ppft_here as here
-from anypool import _ppft_seat as seats
-from anypool import _ppft_server as server
-from anypool import _ppft_serving as serving
-from anypool import _ppft_there as there
-from anypool import _ppft_wire as wire
 from anypool._crew import Lost
 from anypool._joining import Joins
-from anypool._ppft import begin_with
-from anypool._ppft_address import Address
-from anypool._ppft_asking import read_secret
-from anypool._ppft_discovery import Discovery
-from anypool._ppft_guard import Guard, is_open
-from anypool._ppft_held import Bodies
+from anypool._ppft import here, server, serving, there, wire, worker
+from anypool._ppft import seat as seats
+from anypool._ppft.address import Address, read_secret
+from anypool._ppft.crew import begin_with
+from anypool._ppft.discovery import Discovery
+from anypool._ppft.guard import Guard, is_open
 
 HERE = Address("127.0.0.1", 60000)
 
@@ -96,7 +89,7 @@ def test_what_a_caller_that_has_gone_left_in_the_queue_is_not_begun():
 @pytest.mark.parametrize("said", [("gone", "no process could be started"), ("ended", "a worker ended"), ("held", "")])
 def test_a_server_that_does_not_hold_a_function_is_given_it_with_each_chunk(said):
     body: Any = SimpleNamespace(digest=b"d" * 16, parcel=SimpleNamespace(parts=[b"function"]))
-    assert Bodies().place_of(body, SimpleNamespace(is_over=False, ask=lambda _: said)) is None
+    assert server.Bodies().place_of(body, SimpleNamespace(is_over=False, ask=lambda _: said)) is None
 
 
 def test_a_worker_without_a_descriptor_for_a_function_does_not_hold_it(monkeypatch):
@@ -104,7 +97,7 @@ def test_a_worker_without_a_descriptor_for_a_function_does_not_hold_it(monkeypat
         raise OSError(errno.EMFILE, "too many")
 
     monkeypatch.setattr("anypool._linux.new_segment", fail)
-    assert bodies.hold(b"data", b"digest") == ""
+    assert worker.hold(b"data", b"digest") == ""
 
 
 def test_a_process_that_can_not_be_started_leaves_no_pipe_behind(monkeypatch):
@@ -303,7 +296,7 @@ def test_a_server_that_is_added_while_another_one_is_stays(monkeypatch):
     growing: Any = Joins()
     growing.launcher, growing._size = ParallelPython(1), 1
     growing._engine = lambda timeout=None: SimpleNamespace(crew=SimpleNamespace(add_server=add_server))
-    monkeypatch.setattr("anypool._ppft_asking.read_secret", lambda _: "")
+    monkeypatch.setattr("anypool._ppft.address.read_secret", lambda _: "")
     growing.add_server("127.0.0.1:1")
     assert (growing.launcher.servers, growing._size) == (("127.0.0.1:2", "127.0.0.1:1"), 3)
 

@@ -36,7 +36,7 @@ class Joins:
         if not isinstance(before, ParallelPython):
             raise TypeError(f"add_server() is for pools of parallel-python, this one is of {before.name}")
         launcher = before.with_server(server, trust_network)
-        from anypool._ppft_asking import read_secret
+        from anypool._ppft.address import read_secret
 
         crew: Any = self._engine().crew
         workers: int = crew.add_server(launcher.addresses()[-1], read_secret(launcher.secret_file))

@@ -16,8 +16,7 @@ from struct import Struct
 from time import monotonic
 from typing import Any, NoReturn
 
-from anypool import _ppft_bodies as bodies
-from anypool import _ppft_worker as worker
+from anypool._ppft import worker
 
 __all__: list[str] = []
 
@@ -115,7 +114,6 @@ def _work(reads: int, writes: int, share: float, server: int) -> NoReturn:
     # Whatever happens, it may not go on as if it were the worker.
     try:
         os.setsid()
-        bodies.let_go()
         worker.let_go()
         worker.at_server = True
         worker.begin(share)

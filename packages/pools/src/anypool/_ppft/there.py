@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from anypool._crew import Gained
 from anypool._foreign import encoded
-from anypool._ppft_seat import SLOTS, Lacking, Seat
-from anypool._ppft_wire import FUNCTION, Connection, Cut, order, outcome, ready
+from anypool._ppft.seat import SLOTS, Lacking, Seat
+from anypool._ppft.wire import FUNCTION, Connection, Cut, order, outcome, ready
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST
 
 if TYPE_CHECKING:
-    from anypool._ppft import PpftCrew
-    from anypool._ppft_server import Server
+    from anypool._ppft.crew import PpftCrew
+    from anypool._ppft.server import Server
 
 __all__: list[str] = []
 

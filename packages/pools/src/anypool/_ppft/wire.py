@@ -16,8 +16,8 @@ import ppft
 from ppft.transport import CTransport
 
 from anypool._errors import LauncherUnavailable
-from anypool._ppft_address import Address
-from anypool._ppft_worker import VERSIONS
+from anypool._ppft.address import Address
+from anypool._ppft.worker import VERSIONS
 
 __all__: list[str] = []
 
@@ -29,12 +29,14 @@ _MOST_BYTES, _MOST_WORKERS = 1 << 10, (1 << 16) - 1
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2}
 # Of one to a server that takes nothing any more; a client may well be stopped for a while.
 _IMPATIENT = {"TCP_USER_TIMEOUT": 15_000}
+# How many workers servers have, as they were last told, for one that is lost at the moment.
+_known: dict[Address, int] = {}
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 # ppft compiles the source of what it runs, once in each worker; this is all that it ever gets. What raised there would
 # end the worker, and its ppserver would not notice.
 _SOURCE = """\
 try:
-    from anypool._ppft_worker import answer
+    from anypool._ppft.worker import answer
 except Exception as error:
     def answer(*_, why=f"{type(error).__name__}: {error}"):
         return "unfit", why
@@ -200,3 +202,17 @@ def workers_of(watch: Connection, address: Address) -> int:
     except (OSError, ValueError) as error:
         raise LauncherUnavailable(f"no ppserver can be used at {address}: {error}") from error
     return count
+
+
+def workers_at(address: Address, secret: str) -> int:
+    """How many workers a ppserver has, or had. `LauncherUnavailable` if that was never known."""
+    try:
+        watch = connected(address, secret, "STAT")
+        try:
+            _known[address] = workers_of(watch, address)
+        finally:
+            watch.close()
+    except LauncherUnavailable:
+        if address not in _known:
+            raise
+    return _known[address]

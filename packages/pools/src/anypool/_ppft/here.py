@@ -15,14 +15,14 @@ import ppft.transport
 
 from anypool._errors import WorkerLost
 from anypool._foreign import encoded
-from anypool._ppft_seat import SLOTS, Lacking, Seat
-from anypool._ppft_wire import FUNCTION, order, outcome, ready
-from anypool._ppft_worker import how_ended
+from anypool._ppft.seat import SLOTS, Lacking, Seat
+from anypool._ppft.wire import FUNCTION, order, outcome, ready
+from anypool._ppft.worker import how_ended
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST
 
 if TYPE_CHECKING:
-    from anypool._ppft import Begin
+    from anypool._ppft.crew import Begin
 
 __all__: list[str] = []
 

@@ -17,7 +17,7 @@ from anypool._slot import Cause, Flight
 from anypool._wire import INLINE, Decoder, Kind
 
 if TYPE_CHECKING:
-    from anypool._ppft import PpftCrew
+    from anypool._ppft.crew import PpftCrew
 
 __all__: list[str] = []
 

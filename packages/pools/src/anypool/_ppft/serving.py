@@ -23,9 +23,8 @@ from ppft.server.__main__ import _NetworkServer
 
 from anypool._cpus import usable_cpus
 from anypool._errors import LauncherUnavailable
-from anypool._ppft_address import Address
-from anypool._ppft_asking import read_secret
-from anypool._ppft_wire import Line, answer_to
+from anypool._ppft.address import Address, read_secret
+from anypool._ppft.wire import Line, answer_to
 
 __all__: list[str] = []
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from anypool._errors import LauncherUnavailable
-from anypool._ppft_address import Address
+from anypool._ppft.address import Address
 
 __all__: list[str] = []
 

@@ -16,11 +16,11 @@ from anypool._context import Scope
 from anypool._crew import Event, Failed, Gained, Lost, OfOneKind
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._packs import Packs
-from anypool._ppft_address import Address
-from anypool._ppft_discovery import Discovery
-from anypool._ppft_here import LocalSeat
-from anypool._ppft_seat import Seat
-from anypool._ppft_server import ATTEMPTS, Server
+from anypool._ppft.address import Address
+from anypool._ppft.discovery import Discovery
+from anypool._ppft.here import LocalSeat
+from anypool._ppft.seat import Seat
+from anypool._ppft.server import ATTEMPTS, Server
 from anypool._relayed import Relayed
 from anypool._slot import Cause, Flight
 from anypool._tails import Tails
