@@ -151,6 +151,15 @@ def test_a_seat_that_has_ended_writes_to_no_file_that_has_its_descriptor_now():
             os.close(writes)
 
 
+def test_a_seat_that_could_not_begin_leaves_no_descriptor_behind():
+    before = os.listdir("/proc/self/fd")
+    with seat_at_a_server() as (seat, *_):
+        seat.connection.cut = lambda: None
+        seat.end()
+        assert os.listdir("/proc/self/fd") == before
+        assert seat.connection is None
+
+
 def test_a_server_without_a_descriptor_or_a_thread_for_a_client_goes_on(monkeypatch):
     served: queue.SimpleQueue[Any] = queue.SimpleQueue()
     start: Any = vars(serving)["start_thread"]

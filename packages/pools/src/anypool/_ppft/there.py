@@ -69,6 +69,9 @@ class RemoteSeat(Seat):
 
     def end(self) -> None:
         """With its connection."""
+        if self._thread.ident is None:
+            # Not all could begin, and nobody else will do it.
+            self._shut()
         super().end()
         self.cut()
 
