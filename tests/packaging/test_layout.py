@@ -158,5 +158,5 @@ def as_numbers(version: str) -> list[int]:
 
 @each_package
 def test_no_module_is_too_long_to_have_one_purpose(folder):
-    lengths = {path.name: path.read_text().count("\n") for path in folder.glob("src/**/*.py")}
+    lengths = {str(path.relative_to(folder)): path.read_text().count("\n") for path in folder.glob("src/**/*.py")}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE} == {}

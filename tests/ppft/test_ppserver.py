@@ -12,6 +12,7 @@ import pytest
 from ppft_serving import SECRET, secret_file, wait_until  # type: ignore[import-not-found]
 
 from anypool import WorkerLost, get_pool
+from anypool.__main__ import main
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -101,6 +102,45 @@ def test_a_port_that_is_taken_or_of_the_network_is_refused(start: Start) -> None
     assert (server.returncode, "Address already in use" in said) == (1, True)
     _, said = (server := start("--host", "0.0.0.0")).communicate(timeout=30)
     assert (server.returncode, "--trust-network" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "option, said",
+    [
+        (("--port", "70000"), "--port is from 0 to 65535, got 70000"),
+        (("--port", "-1"), "--port is from 0 to 65535, got -1"),
+        (("--workers", "0"), "--workers is at least 1, got 0"),
+        (("--workers", "-1"), "--workers is at least 1, got -1"),
+    ],
+)
+def test_a_number_that_can_not_be_is_refused_in_one_line(
+    option: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ppserver", *option]) == 1
+    assert capsys.readouterr().err == f"anypool: {said}\n"
+
+
+def test_only_so_many_are_heard_that_have_not_shown_the_secret(start: Start, secret: str) -> None:
+    host, _, port = (address := where(start("--workers", "1"))).rpartition(":")
+    strangers = []
+    try:
+        for _ in range(32):
+            strangers.append(socket.create_connection((host, int(port)), 20))
+            assert strangers[-1].recv(1)
+        with socket.create_connection((host, int(port)), 20) as one_more:
+            assert not one_more.recv(1)
+        strangers.pop().close()
+        wait_until(lambda: _is_heard(host, int(port)))
+    finally:
+        for each in strangers:
+            each.close()
+    with get_pool("parallel-python", workers=0, servers=address, secret_file=secret) as pool:
+        assert pool.map(abs, [-1]) == [1]
+
+
+def _is_heard(host: str, port: int) -> bool:
+    with socket.create_connection((host, port), 20) as stranger:
+        return bool(stranger.recv(1))
 
 
 def _free() -> int:

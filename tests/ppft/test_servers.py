@@ -228,6 +228,52 @@ def test_a_local_pool_may_be_given_a_server(servers, secret):
         assert set(pool.map(slow, range(8), chunksize=1)) == {server.process.pid, os.getpgid(0)}
 
 
+def test_a_change_of_size_ends_local_workers_though_servers_joined_later(servers, secret):
+    server = servers()
+    with get_pool("parallel-python:2", secret_file=secret) as pool:
+        assert pool.map(abs, [-1]) == [1]
+        pool.add_server(server.address)
+        pool.resize(1)
+        wait_until(lambda: len(pool.workers()) == 2)
+        assert sorted(worker.name.partition("@")[2] for worker in pool.workers()) == ["", server.address]
+
+
+def test_a_server_is_used_once_by_whatever_name(servers, secret):
+    port = servers().port
+    with get_pool("parallel-python", workers=0, servers=f"localhost:{port}", secret_file=secret) as pool:
+        assert pool.map(abs, [-1]) == [1]
+        crew: Any = pool._engine().crew
+        crew._discovered(("127.0.0.1", port))
+        assert len(pool.workers()) == 1
+        with pytest.raises(ValueError, match="by another name"):
+            pool.add_server(f"127.0.0.1:{port}")
+        assert pool.map(abs, [-1]) == [1]
+
+
+def test_what_a_task_at_a_server_has_started_ends_with_the_pool(servers, secret):
+    def start() -> int:
+        return os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
+
+    with remote(secret, servers()) as pool:
+        pid = pool.pipe(start)
+        assert is_alive(pid)
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_a_task_at_a_server_has_no_pipe_of_its_workers_or_of_another_pools(servers, secret):
+    def pipes(pid: int) -> set[str]:
+        found = set()
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.add(os.readlink(file))
+        return {each for each in found if each.startswith("pipe:")}
+
+    server = servers()
+    with remote(secret, server) as one, remote(secret, server) as two:
+        first, second = (pool.pipe(lambda: pipes(os.getpid()) & pipes(os.getppid())) for pool in (one, two))
+        assert (len(first), len(second), first & second) == (2, 2, set())
+
+
 def test_only_pools_of_parallel_python_are_given_servers():
     with get_pool("serial") as pool, pytest.raises(TypeError, match="parallel-python"):
         pool.add_server("127.0.0.1:60000")

@@ -58,7 +58,7 @@ def _ppserver(given: argparse.Namespace) -> int:
 
     if (why := ParallelPython.missing()) is not None:
         raise LauncherUnavailable(why)
-    from anypool._ppft_serving import serve
+    from anypool._ppft.serving import serve
 
     return serve(given)
 

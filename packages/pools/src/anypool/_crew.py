@@ -136,7 +136,8 @@ class Crew(Protocol):
     theirs. `scope` is what holds in its tasks and goes along with what is called, set by the pool.
 
     A polled crew may be waited for together with others, see `Waitable`. One whose slots differ has a method
-    `terms(slot)`, which returns their `Terms`. One over standard executors says so by `on_executor = True`.
+    `terms(slot)`, which returns their `Terms`. One with slots that end after all others when there are to be fewer has
+    their numbers in `lasting`. One over standard executors says so by `on_executor = True`.
     One that may be inside a hub has an attribute `unopened`; once that is set, outcomes in `Replied` are `Unopened`. If
     it `takes_refs`, what lies in segments reaches its workers as references, else the hub opens them; it may then have
     `give_back(pid, offsets)` for arena slots of its workers. If it is polled, `also(fd, mask)` has `poll` return when

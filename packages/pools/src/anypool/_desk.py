@@ -271,9 +271,10 @@ class Desk(Timed):
         """Slots whose worker has done as many tasks as one may, and is idle."""
         return [slot for slot in list(self.slots.values()) if slot.quota == 0 and not slot.flights]
 
-    def shrink(self, active: int) -> None:
-        """Let all slots but so many end when they are idle."""
-        for slot in [slot for slot in list(self.slots.values()) if not slot.closing and not slot.guest][active:]:
+    def shrink(self, active: int, lasting: Collection[int] = ()) -> None:
+        """Let all slots but so many end when they are idle, `lasting` ones last."""
+        slots = [slot for slot in list(self.slots.values()) if not slot.closing and not slot.guest]
+        for slot in sorted(slots, key=lambda slot: slot.number not in lasting)[active:]:
             slot.closing = self.shrinking = True
 
     def left(self) -> list[Slot]:

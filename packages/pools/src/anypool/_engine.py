@@ -329,7 +329,7 @@ class Engine(Renewing):
         with self.section:
             if self.closed:
                 return
-            self.desk.shrink(workers)
+            self.desk.shrink(workers, getattr(self.crew, "lasting", ()))
             closing = sum(slot.closing for slot in self.desk.slots.values())
             for number in self.crew.resize(workers + closing):
                 self.desk.add_slot(number)

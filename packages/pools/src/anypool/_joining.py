@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from anypool._launcher import Launcher
 
 __all__: list[str] = []
+
+# Of any pool, for a moment at a time.
+_changing = threading.Lock()
 
 
 class Joins:
@@ -32,11 +36,14 @@ class Joins:
         if not isinstance(before, ParallelPython):
             raise TypeError(f"add_server() is for pools of parallel-python, this one is of {before.name}")
         launcher = before.with_server(server, trust_network)
-        from anypool._ppft_asking import read_secret
+        from anypool._ppft.address import read_secret
 
         crew: Any = self._engine().crew
         workers: int = crew.add_server(launcher.addresses()[-1], read_secret(launcher.secret_file))
-        if self._size is not None:
-            self._size += workers
-        self.launcher = launcher
+        with _changing:
+            if self._size is not None:
+                self._size += workers
+            # As it is now, for others may have added theirs.
+            assert isinstance(self.launcher, ParallelPython)
+            self.launcher = self.launcher.with_server(server, trust_network)
         return workers

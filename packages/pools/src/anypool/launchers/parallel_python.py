@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 from anypool._errors import LauncherUnavailable
 from anypool._launcher import Launcher, ProcessOptions, Traits, cpus
 from anypool._options import names_of
-from anypool._ppft_address import Address, discovery_port, parsed
+from anypool._ppft.address import Address, discovery_port, parsed, read_secret
 from anypool._recipe import recipe
 
 if TYPE_CHECKING:
-    from anypool._ppft import PpftCrew
+    from anypool._ppft.crew import PpftCrew
 
 __all__ = ["ParallelPython"]
 
@@ -105,7 +105,7 @@ class ParallelPython(ProcessOptions, Launcher):
     @property
     def _joins(self) -> bool:
         """Whether it uses servers where this is asked: a task at a server that did might wait for itself."""
-        return self.is_remote and not getattr(sys.modules.get("anypool._ppft_worker"), "at_server", False)
+        return self.is_remote and not getattr(sys.modules.get("anypool._ppft.worker"), "at_server", False)
 
     @property
     def size(self) -> int:
@@ -114,7 +114,7 @@ class ParallelPython(ProcessOptions, Launcher):
             return self._here
         if (why := self.missing()) is not None:
             raise LauncherUnavailable(why)
-        from anypool._ppft_asking import read_secret, workers_at
+        from anypool._ppft.wire import workers_at
 
         secret = read_secret(self.secret_file)
         return max(1, self._here + sum(workers_at(address, secret) for address in self.addresses()))
@@ -136,18 +136,14 @@ class ParallelPython(ProcessOptions, Launcher):
 
     def launch(self) -> PpftCrew:
         """Connect the servers; local workers start with the crew."""
-        try:
-            from anypool._ppft import PpftCrew, begin_with, dumped
-        except ImportError as error:
-            raise LauncherUnavailable(_MISSING) from error
+        from anypool._ppft.crew import PpftCrew, begin_with, dumped
+
         here = self._here
         folder = None if self.cwd is None else os.path.abspath(self.cwd)
         setup = dumped(self.initializer, self.initargs)
         begin = begin_with(setup, float(cpus()) / max(1, here), folder, dict(self.env or {}))
         if not self._joins:
             return PpftCrew(here, begin, "")
-        from anypool._ppft_asking import read_secret
-
         crew = PpftCrew(here, begin, read_secret(self.secret_file))
         crew.connect(self.addresses(), self.discovery)
         return crew

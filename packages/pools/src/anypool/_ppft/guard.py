@@ -16,8 +16,7 @@ from struct import Struct
 from time import monotonic
 from typing import Any, NoReturn
 
-from anypool import _ppft_bodies as bodies
-from anypool import _ppft_worker as worker
+from anypool._ppft import worker
 
 __all__: list[str] = []
 
@@ -25,6 +24,7 @@ _LOOK_SECONDS = 0.5
 # Of a pool that does nothing, and may be no more.
 _IDLE_SECONDS = 60.0
 _LENGTH = Struct("<Q")
+_ESTABLISHED = b"01"
 
 
 class Guard:
@@ -32,15 +32,23 @@ class Guard:
 
     def __init__(self, share: float) -> None:
         self._parent = os.getppid()
-        (theirs, self._write), (self._read, mine) = os.pipe(), os.pipe()
-        self._pid = os.fork()
+        fds: list[int] = []
+        try:
+            fds += os.pipe()
+            fds += os.pipe()
+            self._pid = os.fork()
+        except OSError:
+            for fd in fds:
+                os.close(fd)
+            raise
+        theirs, self._write, self._read, mine = fds
+        self._status: int | None = None
+        self._open = [self._write, self._read]
         if self._pid == 0:
-            os.close(self._write)
-            os.close(self._read)
+            self.close()
             _work(theirs, mine, share, self._parent)
         os.close(theirs)
         os.close(mine)
-        self._status: int | None = None
 
     def has_ended(self) -> bool:
         """Whether it ended while it had nothing to do."""
@@ -48,7 +56,7 @@ class Guard:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
                 self._status = status
-                self._close()
+                self.close()
         return self._status is not None
 
     def call(
@@ -61,6 +69,9 @@ class Guard:
         """
         until = inf if limit is None else monotonic() + limit
         shown = _is_shown(self._parent, caller)
+        if shown and not is_open(self._parent, caller):
+            # It gave up while this was queued: the server itself looks at no connection meanwhile.
+            return ("unbegun", "its caller had gone before it began"), ""
         why = "ended"
         try:
             _put(self._write, pickle.dumps((data, careful, place, caller if shown else None), 5))
@@ -89,12 +100,13 @@ class Guard:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             self._status = os.waitpid(self._pid, 0)[1]
-            self._close()
-        return f"process {self._pid} ended with exit code {os.waitstatus_to_exitcode(self._status)}"
+            self.close()
+        return f"process {self._pid} has ended: {worker.how_ended(os.waitstatus_to_exitcode(self._status))}"
 
-    def _close(self) -> None:
-        os.close(self._write)
-        os.close(self._read)
+    def close(self) -> None:
+        """Close its pipes; if no other process has them, it ends by that."""
+        while self._open:
+            os.close(self._open.pop())
 
 
 def _work(reads: int, writes: int, share: float, server: int) -> NoReturn:
@@ -102,7 +114,7 @@ def _work(reads: int, writes: int, share: float, server: int) -> NoReturn:
     # Whatever happens, it may not go on as if it were the worker.
     try:
         os.setsid()
-        bodies.let_go()
+        worker.let_go()
         worker.at_server = True
         worker.begin(share)
         sys.stdout = sys.stderr = printed = io.StringIO()
@@ -112,8 +124,18 @@ def _work(reads: int, writes: int, share: float, server: int) -> NoReturn:
             printed.truncate()
             reply: Any = worker.run(data, careful, place)
             _put(writes, pickle.dumps((reply, printed.getvalue()), 5))
+        _end_all()
+    except (EOFError, OSError):  # Its worker is no more.
+        _end_all()
     finally:
+        # Its worker ends what tasks have started, and tells by the code that nobody has ended this.
         os._exit(1)
+
+
+def _end_all() -> None:
+    """End this process and what its tasks have started; until it has a group of its own, it is in the server's."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def _is_asked(reads: int, server: int, caller: tuple[str, int] | None) -> bool:
@@ -129,19 +151,28 @@ def _is_asked(reads: int, server: int, caller: tuple[str, int] | None) -> bool:
 
 def is_open(server: int, caller: tuple[str, int]) -> bool:
     """Whether a process' machine knows a connection with this other end, which that has not closed."""
-    host, port = caller
-    try:
-        wanted = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}".encode()
-        with open(f"/proc/{server}/net/tcp", "rb") as file:
-            return any(line.split(None, 4)[2:4] == [wanted, b"01"] for line in file)
-    except (OSError, OverflowError):
-        return False
+    return _ESTABLISHED in _states(server, caller)
 
 
 @lru_cache(256)
 def _is_shown(server: int, caller: tuple[str, int]) -> bool:
-    """Whether that can be told: not if something on the way, as a tunnel, has connections of its own."""
-    return is_open(server, caller)
+    """Whether that can be told: not if something on the way, as a tunnel, has connections of its own.
+
+    One that its other end has closed already is known as well.
+    """
+    return bool(_states(server, caller))
+
+
+def _states(server: int, caller: tuple[str, int]) -> set[bytes]:
+    """Of the connections with this other end that a process' machine knows, as the kernel writes them."""
+    host, port = caller
+    try:
+        wanted = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}".encode()
+        with open(f"/proc/{server}/net/tcp", "rb") as file:
+            fields = (line.split(None, 4) for line in file)
+            return {state for _, _, other, state, *_ in fields if other == wanted}
+    except (OSError, OverflowError):
+        return set()
 
 
 def _put(fd: int, data: bytes) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from anypool._buffers import Buffers
+from anypool._chunk import Body
 from anypool._errors import LauncherUnavailable
-from anypool._ppft_address import Address
-from anypool._ppft_held import Bodies
-from anypool._ppft_there import RemoteSeat
-from anypool._ppft_wire import Connection, connected, workers_of
+from anypool._packing import DROPPED_BODY
+from anypool._ppft.address import Address
+from anypool._ppft.there import RemoteSeat
+from anypool._ppft.wire import Connection, Cut, connected, order, workers_of
+from anypool._wire import Kind, Message, Ref, encode
 
 if TYPE_CHECKING:
-    from anypool._ppft import PpftCrew
+    from anypool._ppft.crew import PpftCrew
 
 __all__: list[str] = []
 
@@ -23,6 +27,62 @@ _LOOK_SECONDS, _ANSWER_SECONDS = 2.0, 8.0
 _BACK_OFF = (0.1, 0.5, 1.0, 2.0, 4.0)
 ATTEMPTS = len(_BACK_OFF)
 _PATIENCE = 10.0
+# Between looks whether a seat that waits for its turn is to go on, and functions of which it is known where they are.
+_TURN_SECONDS, _MOST = 0.5, 1 << 10
+
+
+class Asking(Protocol):
+    """Who may have the server do something."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def ask(self, message: bytes) -> tuple[str, Any]: ...
+
+
+class Bodies:
+    """By digest, the process and the descriptor by which a server's workers find a function."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, tuple[int, int]] = {}
+        # Held while one is on its way: whoever needs it too waits for that, and others hardly ever come then.
+        self._lock = threading.Lock()
+
+    def place_of(self, body: Body, seat: Asking) -> tuple[int, int] | None:
+        """Where it is; None if the server can't hold it. `Cut` if the seat is not to go on."""
+        if (place := self._places.get(body.digest)) is not None:
+            return place
+        while not self._lock.acquire(timeout=_TURN_SECONDS):
+            if seat.is_over:
+                raise Cut
+        try:
+            if body.digest not in self._places:
+                parts = [Buffers.read(part) if type(part) is Ref else part for part in body.parcel.parts]
+                data = b"".join(encode(Message(Kind.RUN, digest=body.digest, parts=parts)))
+                what, said = seat.ask(order("hold", data, body.digest))
+                if what != "held" or not said:
+                    return None
+                if len(self._places) >= _MOST:
+                    self._places.clear()
+                process, descriptor = map(int, said.split())
+                self._places[body.digest] = process, descriptor
+            return self._places[body.digest]
+        finally:
+            self._lock.release()
+
+    def forget(self, body: Body, place: tuple[int, int] | None) -> None:
+        """It is no longer at this place."""
+        if self._places.get(body.digest) == place:
+            self._places.pop(body.digest, None)
+
+    def release(self, body: Body) -> None:
+        """A map has ended; nothing else names a large function by this digest."""
+        if body.size > DROPPED_BODY:
+            self._places.pop(body.digest, None)
+
+    def clear(self) -> None:
+        """It is another server's turn."""
+        self._places.clear()
 
 
 class Server:
@@ -31,6 +91,8 @@ class Server:
     def __init__(self, crew: PpftCrew, address: Address, secret: str) -> None:
         self.address, self.why = address, ""
         self.workers = 0
+        # Where it is, by whatever name it was given.
+        self.peer: tuple[str, int] | None = None
         self.seats: list[RemoteSeat] = []
         self.bodies = Bodies()
         self._crew, self._secret = crew, secret
@@ -47,9 +109,16 @@ class Server:
     def join(self) -> None:
         """Connect all its workers, whose seats are made. Raises `LauncherUnavailable`."""
         connections = self._connect()
-        self.seats = [RemoteSeat(self._crew, self._crew.new_number(), self) for _ in connections]
-        for seat, connection in zip(self.seats, connections, strict=True):
-            seat.connection = connection
+        try:
+            for connection in connections:
+                self.seats.append(RemoteSeat(self._crew, self._crew.new_number(), self))
+                self.seats[-1].connection = connection
+        except OSError as error:
+            for connection in connections:
+                connection.close()
+            self.abandon()
+            text = f"the ppserver at {self.address} has more workers than this process can use: {error.strerror}"
+            raise LauncherUnavailable(text) from error
 
     def begin(self) -> None:
         """Have all threads start, once the crew knows the seats."""
@@ -63,8 +132,15 @@ class Server:
 
     def refuse(self, why: str) -> None:
         """It can't run tasks of this pool, whatever is tried."""
-        self._refused, self.why = True, f"the ppserver at {self.address} can't run tasks: {why}"
+        known, self._refused = self._refused, True
+        self.why = f"the ppserver at {self.address} can't run tasks: {why}"
         self._looking.set()
+        if not known:
+            self._warn("it is left out")
+
+    def _warn(self, then: str) -> None:
+        """Others may do its work, so that nothing else would tell."""
+        logging.getLogger("anypool").warning("%s; %s", self.why, then)
 
     def end(self) -> None:
         """Have the thread end."""
@@ -96,7 +172,7 @@ class Server:
             for each in (watch, *connections):
                 each.close()
             raise
-        self._watch = watch
+        self._watch, self.peer = watch, watch.peer
         return connections
 
     # In its thread.
@@ -147,6 +223,8 @@ class Server:
         except LauncherUnavailable as error:
             self.why = str(error)
             self._failures += 1
+            if self._failures == ATTEMPTS:
+                self._warn(f"it is tried again every {_PATIENCE:g} s")
             if self.is_hopeless():
                 self._crew.reckon()
             return

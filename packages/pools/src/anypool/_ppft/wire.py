@@ -16,23 +16,27 @@ import ppft
 from ppft.transport import CTransport
 
 from anypool._errors import LauncherUnavailable
-from anypool._ppft_address import Address
-from anypool._ppft_worker import VERSIONS
+from anypool._ppft.address import Address
+from anypool._ppft.worker import VERSIONS
 
 __all__: list[str] = []
 
 ANSWER_SECONDS = 5.0
 _SIZE = struct.Struct("!Q")
-# Of what a ppserver says of itself.
-_MOST_BYTES = 1 << 10
+# Of what a ppserver says of itself, and of the workers that it says it has.
+_MOST_BYTES, _MOST_WORKERS = 1 << 10, (1 << 16) - 1
 # Of a connection that is cut one hears soon even while nothing is sent.
-_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 15_000}
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 2}
+# Of one to a server that takes nothing any more; a client may well be stopped for a while.
+_IMPATIENT = {"TCP_USER_TIMEOUT": 15_000}
+# How many workers servers have, as they were last told, for one that is lost at the moment.
+_known: dict[Address, int] = {}
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 # ppft compiles the source of what it runs, once in each worker; this is all that it ever gets. What raised there would
 # end the worker, and its ppserver would not notice.
 _SOURCE = """\
 try:
-    from anypool._ppft_worker import answer
+    from anypool._ppft.worker import answer
 except Exception as error:
     def answer(*_, why=f"{type(error).__name__}: {error}"):
         return "unfit", why
@@ -58,42 +62,30 @@ def outcome(reply: bytes) -> tuple[str, Any]:
 
 def show(printed: str) -> None:
     """What tasks have printed."""
-    with suppress(OSError, ValueError):  # Nobody reads it any more, and the results are to come all the same.
-        sys.stdout.write(printed)
+    # Whatever stands in for it, or nothing: the results are to come all the same.
+    with suppress(Exception):
+        if printed and sys.stdout is not None:
+            sys.stdout.write(printed)
 
 
 class Cut(Exception):
     """A connection is not to be used any more."""
 
 
-class Connection(CTransport):  # type: ignore[misc]  # ppft has no types
-    """A connection with a ppserver that has accepted the secret; ppft's own copies a big message many times."""
+class Line(CTransport):  # type: ignore[misc]  # ppft has no types
+    """One end of a connection; ppft's own copies a big message many times, and has no limit to what strangers send."""
 
-    def __init__(self, address: Address, secret: str, purpose: str) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self.scache: dict[str, bool] = {}
-        self.socket = socket.create_connection(address, ANSWER_SECONDS)
-        try:
-            self._introduce(address, secret)
-            self.send(purpose.encode())
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _KEEPALIVE.items():
-                if (option := getattr(socket, name, None)) is not None:
-                    self.socket.setsockopt(socket.IPPROTO_TCP, option, value)
-            self.socket.settimeout(None)
-        except BaseException:
-            self.socket.close()
-            raise
+        self.socket = connection
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._set(_KEEPALIVE)
 
-    def _introduce(self, address: Address, secret: str) -> None:
-        version = self.told().decode("latin-1")
-        if version != ppft.__version__:
-            text = f"the ppserver at {address} is of ppft {version[:20]}, this is {ppft.__version__}"
-            raise LauncherUnavailable(f"{text}; ppft needs the same on both ends")
-        challenge = self.told()
-        self.send(hashlib.sha1(challenge + secret.encode("latin-1")).hexdigest().encode())  # noqa: S324 - ppft's
-        if self.told() != b"OK":
-            raise LauncherUnavailable(f"the ppserver at {address} refuses the secret")
+    def _set(self, options: dict[str, int]) -> None:
+        for name, value in options.items():
+            if (option := getattr(socket, name, None)) is not None:
+                self.socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def send(self, data: bytes) -> None:
         """Write one message."""
@@ -132,6 +124,41 @@ class Connection(CTransport):  # type: ignore[misc]  # ppft has no types
         """Readable when a reply has come, or the connection is cut."""
         return self.socket.fileno()
 
+    def cut(self) -> None:
+        """Have whoever waits for it be told that it is over."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give it back."""
+        self.cut()
+        self.socket.close()
+
+
+class Connection(Line):
+    """With a ppserver that has accepted the secret."""
+
+    def __init__(self, address: Address, secret: str, purpose: str) -> None:
+        super().__init__(socket.create_connection(address, ANSWER_SECONDS))
+        try:
+            self._introduce(address, secret)
+            self.send(purpose.encode())
+            self._set(_IMPATIENT)
+            self.socket.settimeout(None)
+            self.peer: tuple[str, int] = self.socket.getpeername()[:2]
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _introduce(self, address: Address, secret: str) -> None:
+        version = self.told().decode("latin-1")
+        if version != ppft.__version__:
+            text = f"the ppserver at {address} is of ppft {version[:20]}, this is {ppft.__version__}"
+            raise LauncherUnavailable(f"{text}; ppft needs the same on both ends")
+        self.send(answer_to(self.told(), secret))
+        if self.told() != b"OK":
+            raise LauncherUnavailable(f"the ppserver at {address} refuses the secret")
+
     @property
     def names(self) -> tuple[str, int]:
         """By what the server knows it, if nobody on the way is in between."""
@@ -143,15 +170,10 @@ class Connection(CTransport):  # type: ignore[misc]  # ppft has no types
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
-    def cut(self) -> None:
-        """Have whoever waits for it be told that it is over."""
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
 
-    def close(self) -> None:
-        """Give it back."""
-        self.cut()
-        self.socket.close()
+def answer_to(challenge: bytes, secret: str) -> bytes:
+    """What shows that one knows the secret."""
+    return hashlib.sha1(challenge + secret.encode("latin-1")).hexdigest().encode()  # noqa: S324 - ppft's
 
 
 def ready(seconds: float | None, *fds: Any) -> bool:
@@ -174,6 +196,23 @@ def connected(address: Address, secret: str, purpose: str) -> Connection:
 def workers_of(watch: Connection, address: Address) -> int:
     """How many workers a ppserver has, by a connection that is there to ask about it."""
     try:
-        return int(watch.told())
+        count = int(watch.told())
+        if not 0 < count <= _MOST_WORKERS:
+            raise ValueError(f"it says that it has {count} workers")
     except (OSError, ValueError) as error:
         raise LauncherUnavailable(f"no ppserver can be used at {address}: {error}") from error
+    return count
+
+
+def workers_at(address: Address, secret: str) -> int:
+    """How many workers a ppserver has, or had. `LauncherUnavailable` if that was never known."""
+    try:
+        watch = connected(address, secret, "STAT")
+        try:
+            _known[address] = workers_of(watch, address)
+        finally:
+            watch.close()
+    except LauncherUnavailable:
+        if address not in _known:
+            raise
+    return _known[address]

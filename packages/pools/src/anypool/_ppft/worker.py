@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from anypool import __version__
+from anypool import __version__, _linux
 from anypool._context import become_worker
 from anypool._cpus import usable_cpus
-from anypool._ppft_bodies import at_hand, hold
+from anypool._serve import RUN
 from anypool._serving import prepare, serve
 from anypool._threads import limit_threads
-from anypool._wire import Decoder, Kind
+from anypool._wire import Decoder, Kind, encode
 from anypool_serialize import initialize, loads
 
 __all__: list[str] = []
@@ -28,6 +28,10 @@ VERSIONS = (__version__, *sys.version_info[:2])
 # Whether this is a process that runs tasks at a ppserver.
 at_server = False
 _running = _begun = False
+# Functions that workers of one ppserver share: one of them holds each in memory that the others can open. By digest,
+# the descriptor and the size of what is held.
+_held: dict[bytes, tuple[int, int]] = {}
+_MOST, _MOST_BYTES = 256, 64 << 20
 # By pool.
 _guards: dict[bytes, Any] = {}
 
@@ -62,7 +66,7 @@ def _run_at_server(
     Each pool, named by its `session`, has its own; `caller`: the other end of its connection; `neighbours` share the
     CPUs.
     """
-    from anypool._ppft_guard import Guard
+    from anypool._ppft.guard import Guard
 
     _begin_at_server()
     for known in [known for known, guard in _guards.items() if guard.has_ended()]:
@@ -72,7 +76,7 @@ def _run_at_server(
         try:
             guard = _guards[session] = Guard(usable_cpus() / neighbours)
         except OSError as error:
-            return "gone", f"no process could be started: {error}"
+            return "unbegun", f"no process could be started: {error}"
     reply, printed = guard.call(data, caller, careful, *more)
     sys.stdout.write(printed)
     return reply
@@ -84,12 +88,37 @@ def _hold_at_server(data: bytes, digest: bytes) -> tuple[str, str]:
     return "held", hold(data, digest)
 
 
+def hold(data: bytes, digest: bytes) -> str:
+    """Keep a message that carries a function; returns process and descriptor, nothing where that can't be."""
+    if sys.platform != "linux":
+        return ""
+    if digest not in _held:
+        try:
+            _held[digest] = _segment_of(data, digest.hex()), len(data)
+        except OSError:  # There is no room for it, or no descriptor.
+            return ""
+        while len(_held) > 1 and (len(_held) > _MOST or sum(size for _, size in _held.values()) > _MOST_BYTES):
+            os.close(_held.pop(next(iter(_held)))[0])
+    return f"{os.getpid()} {_held[digest][0]}"
+
+
+def _segment_of(data: bytes, name: str) -> int:
+    fd = _linux.new_segment(name)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
 def _begin_at_server() -> None:
     """Move ppft's conversation away from the standard streams, for a task's children write to those."""
     global _begun
     if _begun:
         return
-    loop = sys.modules["__main__"].wp  # ppft's
+    loop = _loop()
     transport = loop.t
     transport.r = transport.rb = os.fdopen(os.dup(0), "rb")
     transport.w = transport.wb = os.fdopen(os.dup(1), "wb")
@@ -100,6 +129,22 @@ def _begin_at_server() -> None:
         os.dup2(nowhere, standard)
     os.close(nowhere)
     _begun = True
+
+
+def let_go() -> None:
+    """As the child of a worker, hold nothing, and have no part in what that has with ppft and other children."""
+    while _held:
+        os.close(_held.popitem()[1][0])
+    transport = _loop().t
+    for file in (transport.r, transport.w):
+        file.close()
+    while _guards:
+        _guards.popitem()[1].close()
+
+
+def _loop() -> Any:
+    """What ppft runs this process by."""
+    return sys.modules["__main__"].wp
 
 
 def begin(share: float) -> None:
@@ -144,6 +189,23 @@ def run(data: bytes, careful: bool, place: tuple[int, int] | None = None) -> byt
         _running = False
 
 
+def at_hand(data: bytes, place: tuple[int, int]) -> bytes | None:
+    """A RUN message with the function that it lacks; None if that is no longer held."""
+    (message,) = Decoder().feed(data)
+    try:
+        with open(_linux.open_of(*place, os.O_RDONLY), "rb") as file:
+            # Whose number it is may have changed, and what the descriptor is.
+            if message.digest.hex() not in os.readlink(f"/proc/self/fd/{file.fileno()}"):
+                return None
+            (body,) = Decoder().feed(file.read())
+    except OSError:
+        return None
+    mode, stop, careful, _, *more = RUN.unpack_from(message.meta)
+    message.meta = RUN.pack(mode, stop, careful, len(body.parts), *more) + bytes(message.meta)[RUN.size :]
+    message.parts = [*body.parts, *message.parts]
+    return b"".join(encode(message))
+
+
 def _served(data: bytes, careful: bool) -> bytes:
     return prepare(data)() if careful else serve(data)
 
@@ -157,6 +219,12 @@ def _interrupted(*_: object) -> None:
 def _finish_pools() -> None:
     if (module := sys.modules.get("anypool._registry")) is not None:
         module.finish()
+
+
+def how_ended(code: int) -> str:
+    """The words for an exit code."""
+    names = [each.name for each in signal.Signals if each == -code]
+    return f"killed by signal {-code} ({', '.join(names)})" if code < 0 else f"exit code {code}"
 
 
 def _dotted(versions: tuple[Any, ...]) -> str:

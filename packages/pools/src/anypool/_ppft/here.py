@@ -8,23 +8,26 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 import ppft.transport
 
 from anypool._errors import WorkerLost
 from anypool._foreign import encoded
-from anypool._ppft_seat import SLOTS, Lacking, Seat
-from anypool._ppft_wire import FUNCTION, order, outcome, ready
+from anypool._ppft.seat import SLOTS, Lacking, Seat
+from anypool._ppft.wire import FUNCTION, order, outcome, ready
+from anypool._ppft.worker import how_ended
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST
 
 if TYPE_CHECKING:
-    from anypool._ppft import Begin
+    from anypool._ppft.crew import Begin
 
 __all__: list[str] = []
 
 _LOOK_SECONDS = 1.0
+_START_SECONDS = 30.0
 # Between the end of its pipe and that of a worker.
 _END_SECONDS = 0.5
 # Seconds before each attempt to start a worker; what fails so often will not get better.
@@ -63,7 +66,7 @@ class Worker:
 
     def greet(self) -> None:
         """Wait until it is there, and have it use a protocol that has bytes."""
-        self._receive()
+        self._receive(_START_SECONDS)
         self._transport.send(b"5")
 
     def call(self, message: bytes) -> bytes | None:
@@ -75,11 +78,14 @@ class Worker:
         except (OSError, RuntimeError, ValueError):
             return None
 
-    def _receive(self) -> bytes:
+    def _receive(self, most: float = inf) -> bytes:
+        until = time.monotonic() + most
         # A child of its own may keep the pipe open.
         while not ready(_LOOK_SECONDS, self.process.stdout):
             if self.has_ended():
                 raise OSError("the worker has ended")
+            if time.monotonic() > until:
+                raise OSError(f"it did not start within {most:g} s")
         reply: bytes = self._transport.receive()
         return reply
 
@@ -108,8 +114,7 @@ class Worker:
         for file in (self.process.stdin, self.process.stdout):
             with suppress(OSError):
                 file.close()  # type: ignore[union-attr]  # both are pipes
-        names = [each.name for each in signal.Signals if each == -code]
-        return f"killed by signal {-code} ({', '.join(names)})" if code < 0 else f"exit code {code}"
+        return how_ended(code)
 
 
 class LocalSeat(Seat):
@@ -174,7 +179,8 @@ class LocalSeat(Seat):
             # It died idle, so that nobody is to blame.
             self._lose(Cause(self._drop(), own=False))
             return
-        for again in (False, True):
+        # It may lack the function, and then what is shared.
+        for again in (False, True, True):
             with_body = again or body.digest == NO_DIGEST or body.digest not in worker.known
             try:
                 careful, place = flight.chunk.careful, self._crew.tails.place
@@ -183,23 +189,29 @@ class LocalSeat(Seat):
                 self._failed(flight, error)
                 return
             self._begun(flight)
-            reply = worker.call(order("run", data, careful))
-            if reply is None:
-                self._ended(flight)
-                return
-            what, done = outcome(reply)
-            if what != "done":
-                self._lose(Cause(done, own=False))
-                return
-            worker.known.add(body.digest)
             try:
-                self._reply(flight, done)
+                self._answered(flight, worker, worker.call(order("run", data, careful)))
             except Lacking:
                 continue
             return
+        self._lose_for_want()
+
+    def _answered(self, flight: Flight, worker: Worker, reply: bytes | None) -> None:
+        """Tell what came of a chunk; `Lacking` if that is nothing for want of something."""
+        if reply is None:
+            self._ended(flight)
+            return
+        what, done = outcome(reply)
+        if what != "done":
+            self._lose(Cause(done, own=False))
+            return
+        worker.known.add(flight.chunk.job.body.digest)
+        self._reply(flight, done)
 
     def _ended(self, flight: Flight) -> None:
         asked = self._killed
-        how = self._drop(_END_SECONDS)
-        cause = Cause("ended at its owner's request", own=False) if asked else Cause(how)
-        self._lose(cause._replace(stderr=self._crew.tails.last(flight.seq)))
+        how, last = self._drop(_END_SECONDS), self._crew.tails.last(flight.seq)
+        if asked:
+            self._lose_as_asked(last)
+        else:
+            self._lose(Cause(how, stderr=last))

@@ -17,7 +17,7 @@ from anypool._slot import Cause, Flight
 from anypool._wire import INLINE, Decoder, Kind
 
 if TYPE_CHECKING:
-    from anypool._ppft import PpftCrew
+    from anypool._ppft.crew import PpftCrew
 
 __all__: list[str] = []
 
@@ -28,7 +28,11 @@ SLOTS = (1 << 16) - 1
 
 
 class Lacking(Exception):
-    """The worker does not know the function that it was to call."""
+    """The worker does not know the function that it was to call, or can't open what is `shared` with it."""
+
+    def __init__(self, shared: bool) -> None:
+        super().__init__(shared)
+        self.shared = shared
 
 
 class Seat:
@@ -113,11 +117,11 @@ class Seat:
             self._usable = self._reopen()
         elif what == KILL:
             if self._usable and self._killed:
-                self._lose(Cause("ended at its owner's request", own=False))
+                self._lose_as_asked()
         elif (flight := self._waiting.pop(what, None)) is None or not self._usable:
             return
         elif self._killed:
-            self._lose(Cause("ended at its owner's request", own=False))
+            self._lose_as_asked()
         else:
             self._run(flight)
 
@@ -146,6 +150,13 @@ class Seat:
         worker, host, _ = self.identify()
         self._tell([Lost(self.number, cause._replace(worker=worker, host=host))])
 
+    def _lose_as_asked(self, stderr: str = "") -> None:
+        self._lose(Cause("ended at its owner's request", own=False, stderr=stderr))
+
+    def _lose_for_want(self) -> None:
+        """It was given all that it can be given, so that another one should have the chunk."""
+        self._lose(Cause("the worker lacks what it was sent", own=False))
+
     def _failed(self, flight: Flight, error: Exception) -> None:
         """It could not even be sent."""
         self._tell([Replied(self.number, flight.seq, failed(error, flight.chunk.count))])
@@ -157,9 +168,10 @@ class Seat:
             self._crew.relayed.put(self.number, messages.pop(0))
         self._crew.relayed.show_aside(self._crew.identify)
         if messages[0].kind == Kind.NEED:
-            if messages[0].flags & INLINE and _share.tools is not None:
+            shared = bool(messages[0].flags & INLINE)
+            if shared and _share.tools is not None:
                 _share.tools.far(flight.chunk)
-            raise Lacking
+            raise Lacking(shared)
         outcomes: list[Any]
         if self._crew.unopened:
             outcomes = [Unopened(each) for each in messages]

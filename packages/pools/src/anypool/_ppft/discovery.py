@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from anypool._errors import LauncherUnavailable
-from anypool._ppft_address import Address
+from anypool._ppft.address import Address
 
 __all__: list[str] = []
 
@@ -83,6 +83,6 @@ class Discovery:
             return
         try:
             self._found(address)
-        except (LauncherUnavailable, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs that server only
             self._refused[address] = monotonic() + _AGAIN_SECONDS
             logging.getLogger("anypool").warning("a ppserver that was discovered is not used: %s", error)

@@ -16,11 +16,11 @@ from anypool._context import Scope
 from anypool._crew import Event, Failed, Gained, Lost, OfOneKind
 from anypool._errors import LauncherUnavailable, WorkerLost
 from anypool._packs import Packs
-from anypool._ppft_address import Address
-from anypool._ppft_discovery import Discovery
-from anypool._ppft_here import LocalSeat
-from anypool._ppft_seat import Seat
-from anypool._ppft_server import ATTEMPTS, Server
+from anypool._ppft.address import Address
+from anypool._ppft.discovery import Discovery
+from anypool._ppft.here import LocalSeat
+from anypool._ppft.seat import Seat
+from anypool._ppft.server import ATTEMPTS, Server
 from anypool._relayed import Relayed
 from anypool._slot import Cause, Flight
 from anypool._tails import Tails
@@ -121,6 +121,9 @@ class PpftCrew(Packs, OfOneKind):
                 raise LauncherUnavailable("the pool is closed")
             server = Server(self, address, secret)
             server.join()
+            if self._knows(server.peer):
+                server.abandon()
+                raise ValueError(f"the pool uses the ppserver at {address} already, by another name")
             self._servers[address] = server
             for seat in server.seats:
                 self._seats[seat.number] = seat
@@ -129,13 +132,23 @@ class PpftCrew(Packs, OfOneKind):
                 self.tell([Gained(seat.number) for seat in server.seats])
             if self.ending.is_set():
                 # Meanwhile, by who may not have seen it.
-                server.end()
-                for seat in server.seats:
-                    seat.end()
+                self._part_from(server)
             return server.workers
 
+    def _part_from(self, server: Server) -> None:
+        if self._deliver is None:
+            # It has no threads yet that would do it.
+            server.abandon()
+            return
+        server.end()
+        for seat in server.seats:
+            seat.end()
+
+    def _knows(self, peer: tuple[str, int] | None) -> bool:
+        return any(server.peer == peer for server in list(self._servers.values()))
+
     def _discovered(self, address: Address) -> None:
-        if address not in self._servers:
+        if address not in self._servers and not self._knows(address):
             self.add_server(address, self._secret)
             self._found.append(self._servers[address])
 
@@ -171,8 +184,8 @@ class PpftCrew(Packs, OfOneKind):
             self.tell([Failed(why)])
             return
         text = f"no worker could be started: {why}"
-        if self._seats.get(seat.number) is seat:
-            del self._seats[seat.number]
+        # No other seat ever has its number.
+        if self._seats.pop(seat.number, None) is not None:
             seat.end()
             name, host, _ = seat.identify()
             self.tell([Lost(seat.number, Cause(text, own=False, worker=name, host=host))])
@@ -194,13 +207,13 @@ class PpftCrew(Packs, OfOneKind):
     # What the engine asks.
 
     def start(self, deliver: Callable[[list[Event]], None]) -> list[int]:
-        """Servers' workers first, so that the others are the ones that end when there are to be fewer."""
-        with self._joining:
-            self._deliver = deliver
-            for server in self._servers.values():
-                server.begin()
-            there = list(self._seats)
+        """Begin with servers' workers, and local ones after them."""
         try:
+            with self._joining:
+                self._deliver = deliver
+                for server in self._servers.values():
+                    server.begin()
+                there = list(self._seats)
             return [*there, *self._grow(self._workers)]
         except BaseException:
             self.desert()
@@ -208,7 +221,12 @@ class PpftCrew(Packs, OfOneKind):
 
     def resize(self, workers: int) -> list[int]:
         """Start local workers until there are so many with those of servers."""
-        return self._grow(workers - sum(not isinstance(seat, LocalSeat) for seat in list(self._seats.values())))
+        return self._grow(workers - len(self.lasting))
+
+    @property
+    def lasting(self) -> list[int]:
+        """The slots of servers' workers: who says how many there are to be means those of this machine."""
+        return [number for number, seat in list(self._seats.items()) if not isinstance(seat, LocalSeat)]
 
     def _grow(self, workers: int) -> list[int]:
         added = []
@@ -302,7 +320,9 @@ class PpftCrew(Packs, OfOneKind):
 
 def begin_with(setup: bytes, share: float, cwd: str | None, env: dict[str, str]) -> Begin:
     """What workers start with that are like this process."""
-    path = [each or os.getcwd() for each in sys.path]
+    # Import leaves out what is no text, too.
+    entries: list[object] = [*sys.path]
+    path = [each or os.getcwd() for each in entries if isinstance(each, str)]
     return Begin(path, cwd, {**os.environ, **env}, setup, share)
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from anypool._crew import Gained
 from anypool._foreign import encoded
-from anypool._ppft_seat import SLOTS, Lacking, Seat
-from anypool._ppft_wire import FUNCTION, Connection, Cut, order, outcome, ready
+from anypool._ppft.seat import SLOTS, Lacking, Seat
+from anypool._ppft.wire import FUNCTION, Connection, Cut, order, outcome, ready
 from anypool._slot import Cause, Flight
 from anypool._wire import NO_DIGEST
 
 if TYPE_CHECKING:
-    from anypool._ppft import PpftCrew
-    from anypool._ppft_server import Server
+    from anypool._ppft.crew import PpftCrew
+    from anypool._ppft.server import Server
 
 __all__: list[str] = []
 
@@ -40,6 +41,8 @@ class RemoteSeat(Seat):
         self.connection: Connection | None = None
         # Whether it is without work until it says that it is back.
         self._away = self._connecting = False
+        # Held while the pipe is written or given up, so that it is never another file that is written.
+        self._piping = threading.Lock()
         self._reads, self._writes = os.pipe()
         os.set_blocking(self._writes, False)
 
@@ -66,6 +69,9 @@ class RemoteSeat(Seat):
 
     def end(self) -> None:
         """With its connection."""
+        if self._thread.ident is None:
+            # Not all could begin, and nobody else will do it.
+            self._shut()
         super().end()
         self.cut()
 
@@ -75,8 +81,15 @@ class RemoteSeat(Seat):
             connection.cut()
 
     def _strike(self) -> None:
-        with suppress(OSError):  # It is full, or closed.
-            os.write(self._writes, b"!")
+        # Not waited for, as this may interrupt who has it; in either case there is nothing left to be told.
+        if not self._piping.acquire(blocking=False):
+            return
+        try:
+            if self._writes >= 0:
+                with suppress(OSError):  # It is full.
+                    os.write(self._writes, b"!")
+        finally:
+            self._piping.release()
 
     def _reopen(self) -> bool:
         return self.connection is not None
@@ -93,9 +106,12 @@ class RemoteSeat(Seat):
         while not self._queue.empty():
             if isinstance(left := self._queue.get(), Connection):
                 left.close()
-        fds, self._writes = (self._reads, self._writes), -1
+        with self._piping:
+            fds = (self._reads, self._writes)
+            self._reads = self._writes = -1
         for fd in fds:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
 
     def _disconnect(self) -> None:
         connection, self.connection = self.connection, None
@@ -155,33 +171,35 @@ class RemoteSeat(Seat):
                 self._failed(flight, error)
                 return
             self._begun(flight)
-            options = connection.names, chunk.careful, self._server.workers, limit, place
-            again = self._lacks(
-                flight, *self._outcome(connection, order("run there", data, self._crew.session, *options))
-            )
+            options = self._crew.session, connection.names, chunk.careful, self._server.workers, limit, place
+            lacking = self._lacking(flight, *self._outcome(connection, order("run there", data, *options)))
             if self.connection is None and self._usable:
                 # It was killed when it had just been done.
-                self._lose(Cause("ended at its owner's request", own=False))
-            if not again or not self._usable:
+                self._lose_as_asked()
+            if lacking is None or not self._usable:
                 return
-            self._server.bodies.forget(body, place)
+            if not lacking.shared:
+                self._server.bodies.forget(body, place)
+        self._lose_for_want()
 
-    def _lacks(self, flight: Flight, what: str, said: Any) -> bool:
-        """Tell what came of a chunk; true if nothing, as there is no function."""
+    def _lacking(self, flight: Flight, what: str, said: Any) -> Lacking | None:
+        """Tell what came of a chunk, unless that is nothing for want of something."""
         if what == "done":
             try:
                 self._reply(flight, said)
-            except Lacking:
-                return True
+            except Lacking as lacking:
+                return lacking
         elif what == "ended":
             self._lose(Cause(said, own=not self._killed, stderr=self._crew.tails.last(flight.seq)))
-        elif what == "gone":
+        elif what in ("gone", "unbegun"):
+            if what == "unbegun":
+                flight.begun = None
             self._lose(Cause(said, own=False))
         elif what != _GIVEN_UP:
             flight.begun = None  # Nothing has.
             self._server.refuse(said)
             raise Cut
-        return False
+        return None
 
     def _outcome(self, connection: Connection, message: bytes) -> tuple[str, Any]:
         """What came of a chunk; `_GIVEN_UP` if it was killed and did not end at once, which has been told then."""

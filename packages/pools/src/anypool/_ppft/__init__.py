@@ -1,0 +1,1 @@
+"""Launcher parallel-python: ppft's workers here and at ppservers, and the command `anypool ppserver`."""
