@@ -44,7 +44,11 @@ def seat_at_a_server():
     told: list[Any] = []
     forgotten: list[bool] = []
     crew: Any = SimpleNamespace(
-        tell=told.extend, closed=False, session=b"", tails=SimpleNamespace(place=None, last=lambda _: "")
+        tell=told.extend,
+        closed=False,
+        unopened=False,
+        session=b"",
+        tails=SimpleNamespace(place=None, last=lambda _: ""),
     )
     kept = SimpleNamespace(place_of=lambda *_: (1, 2), forget=lambda *_: forgotten.append(True))
     seat = there.RemoteSeat(

@@ -78,6 +78,14 @@ def test_what_is_in_the_place_of_a_segment_is_not_written_to(tails: Tails) -> No
     assert tails.last(1) == ""
 
 
+def test_what_is_closed_is_made_no_more(tails: Tails) -> None:
+    said(tails, 1).append((OUT, 0, b"x"))
+    before = len(os.listdir("/proc/self/fd"))
+    tails.close()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+    assert (tails.place, tails.last(1)) == (NOWHERE, "")
+
+
 def test_without_segments_nothing_is_kept(tails: Tails, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create")
     without = Tails()
@@ -87,6 +95,7 @@ def test_without_segments_nothing_is_kept(tails: Tails, monkeypatch: pytest.Monk
 
 
 def test_a_worker_keeps_no_more_than_the_last_that_it_has_opened(tails: Tails) -> None:
+    assert tails.place != NOWHERE
     before = len(os.listdir("/proc/self/fd"))
     for number in range(5):
         other = Tails()

@@ -56,7 +56,7 @@ class ExecutorCrew(Packs, OfOneKind):
         self._kind = kind
         self.scope = None
         self._executor, self._launch, self._workers = executor, launch, workers
-        self._breaks = 0
+        self._breaks, self._last_said = 0, ""
         self._warm = self._closed = False
         self._owner = os.getpid()
         self._slots: set[int] = set()
@@ -147,7 +147,7 @@ class ExecutorCrew(Packs, OfOneKind):
             if trip is None:
                 return
             self._telling.append(trip.slot)
-        self._breaks = 0
+        self._breaks, self._last_said = 0, ""
         try:
             while messages[0].kind == Kind.RELAY:
                 self.relayed.put(trip.slot, messages.pop(0))
@@ -243,8 +243,10 @@ class ExecutorCrew(Packs, OfOneKind):
             self._deliver([*begun, *losses])
 
     def _give_up(self, error: BaseException, losses: list[Event]) -> None:
-        text = words(error)
-        failure = WorkerLost(f"launcher {self._kind!r} broke {self._breaks} times in a row: {text}", cause=text)
+        text, said = words(error), self._last_said
+        told = f"launcher {self._kind!r} broke {self._breaks} times in a row: {text}"
+        tail = f"\nthe last that a task of it said:\n{said}" if said else ""
+        failure = WorkerLost(told + tail, cause=text, stderr=said)
         if getattr(error, "cause", "") == "initializer":
             failure = WorkerLost(str(error), cause="initializer")
         failure.__cause__ = error
@@ -253,6 +255,7 @@ class ExecutorCrew(Packs, OfOneKind):
 
     def _loss(self, slot: int, text: str, own: bool, trips: Iterable[Trip] = ()) -> Event:
         said = "".join(self._tails.last(trip.seq) for trip in trips if trip.slot == slot)
+        self._last_said = said or self._last_said
         return Lost(slot, Cause(text, own, f"{self._kind}-{slot}", os.uname().nodename, said))
 
     def recall(self, slot: int) -> list[int]:
@@ -380,11 +383,13 @@ class ExecutorCrew(Packs, OfOneKind):
             kill()
         self._aside.call(partial(shut_down, executor, sent, wait=True))
         self._aside.end(_CLOSE_SECONDS)
+        self._tails.close()
 
     def desert(self) -> None:
         """Shut down without waiting."""
         if self._closed or self._owner != os.getpid():
             return
         self._closed = True
+        self._tails.close()
         shut_down(self._executor, list(self._trips), wait=False)
         self._aside.end(0.0)

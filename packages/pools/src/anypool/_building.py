@@ -54,7 +54,10 @@ def with_options(launcher: Launcher, options: dict[str, Any]) -> Launcher:
         if name in own and name not in hidden:
             continue
         if whole:
-            raise TypeError(f"{name}= belongs to one launcher of {launcher}; say it there, as in name?{name}=...")
+            raise TypeError(
+                f"{name}= belongs to one launcher of {launcher}; say it there, as in name?{name}=..., "
+                f"or with an object, as in Process(2, {name}=...)"
+            )
         raise TypeError(no_option(type(launcher), name))
     return replace(launcher, **options)
 

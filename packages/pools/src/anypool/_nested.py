@@ -77,7 +77,7 @@ class NestedCrew(OfOneKind):
 
     def _greeting(self, hub: int, probe: list[int] | None) -> Message:
         wires = self.routes.wires(hub)
-        tails = self._tails.place.hex(), hub
+        tails = (self._tails.place.hex(), hub) if self._inner.name == "thread" else None
         return setup(wires, self._recipe_for(max(1, len(wires))), probe, tails)
 
     def _recipe_for(self, workers: int) -> bytes:
@@ -328,9 +328,11 @@ class NestedCrew(OfOneKind):
     def close(self) -> None:
         """Let the hubs end, which end what is behind them, and hear the agent out."""
         self.hubs.close()
+        self._tails.close()
 
     def desert(self) -> None:
         """Close everything of this process; the agent ends the hubs when it sees that, and their workers with them."""
+        self._tails.close()
         self.hubs.desert()
 
 

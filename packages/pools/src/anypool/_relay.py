@@ -144,7 +144,11 @@ class _Pipe(io.RawIOBase):
             self._before.flush()
 
     def fileno(self) -> int:
-        return super().fileno() if self._before is None else self._before.fileno()
+        try:
+            return super().fileno() if self._before is None else self._before.fileno()
+        except io.UnsupportedOperation:
+            # Who runs the tasks keeps what they print in memory; the process' own descriptors are there all the same.
+            return self._kind
 
     def isatty(self) -> bool:
         return self._before is not None and self._before.isatty()

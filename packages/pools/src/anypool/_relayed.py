@@ -165,7 +165,7 @@ class Relayed:
 
 def _room(kind: int) -> AbstractContextManager[object]:
     """Bars that are drawn make room for what is written; there are none where nobody has imported them."""
-    progress = sys.modules.get("anypool._progress") if kind in (OUT, ERR) else None
+    progress = sys.modules.get("anypool._progress") if kind != TICK else None
     return nullcontext() if progress is None else progress.around_output()
 
 

@@ -231,8 +231,8 @@ def stop(place: Place) -> Message:
     return Message(Kind.BYE, slot=place.wire, attempt=place.incarnation)
 
 
-def setup(wires: list[int], recipe: bytes, probe: list[int] | None, tails: tuple[str, int]) -> Message:
-    """Makes a worker a hub with these slots; `probe`: a segment of the owner's; `tails`: where, and its number."""
+def setup(wires: list[int], recipe: bytes, probe: list[int] | None, tails: tuple[str, int] | None) -> Message:
+    """Makes a worker a hub with these slots; `probe`: a segment of the owner's; `tails`: of threads."""
     message = control(Kind.SETUP, slots=wires, probe=probe, tails=tails)
     message.flags, message.parts = HUB, [recipe]
     return message

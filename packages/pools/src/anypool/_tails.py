@@ -7,12 +7,15 @@ the owner's process and descriptor, and writes to it at once, for a task may be 
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 from struct import Struct
 
 from anypool import _linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anypool._relay import Entry
 
 __all__: list[str] = []
@@ -28,23 +31,39 @@ _NAME = "tails"
 
 
 class Tails:
-    """The owner's end."""
+    """The owner's end: there once somebody has asked for its place, until it is closed."""
 
     def __init__(self) -> None:
-        self.place = NOWHERE
+        self._place: bytes | None = None
         self._open: _Open | None = None
+        self._making = allocate_lock()
+
+    @property
+    def place(self) -> bytes:
+        """What workers are told."""
+        if self._place is None:
+            with self._making:
+                if self._place is None:
+                    self._place = self._made()
+        return self._place
+
+    def _made(self) -> bytes:
         try:
-            self._open = _Open(_linux.new_segment(_NAME))
-            os.pwrite(self._open.fd, key := os.urandom(16), 0)
+            opened = _Open(_linux.new_segment(_NAME))
+            os.pwrite(opened.fd, key := os.urandom(16), 0)
         except (AttributeError, OSError):
-            return  # Not on Linux, or for want of means.
-        self.place = PLACE.pack(os.getpid(), self._open.fd, key)
+            return NOWHERE  # Not on Linux, or for want of means.
+        self._open = opened
+        return PLACE.pack(os.getpid(), opened.fd, key)
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        self._place, self._open = NOWHERE, None
 
     def last(self, seq: int) -> str:
         """What was said, as far as it was not handed in, in a chunk of this number; "" if that is not known."""
-        if self._open is None:
-            return ""
-        page = os.pread(self._open.fd, _PAGE, _offset(seq))
+        opened = self._open
+        page = os.pread(opened.fd, _PAGE, _offset(seq)) if opened is not None else b""
         if len(page) < _HEAD.size:
             return ""
         of, size = _HEAD.unpack_from(page)
@@ -59,8 +78,9 @@ class _Open:
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
-    def __del__(self) -> None:
-        os.close(self.fd)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Named here, for at the interpreter's end the module may be empty by now.
+        close(self.fd)
 
 
 class Saying(list["Entry"]):

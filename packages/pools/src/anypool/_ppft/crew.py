@@ -315,6 +315,7 @@ class PpftCrew(Packs, OfOneKind):
             joins += [*(seat.join_thread for seat in seats), *(server.join_thread for server in servers)]
         if self._discovery is not None:
             joins.append(self._discovery.end())
+        self.tails.close()
         return joins
 
 

@@ -141,8 +141,8 @@ class Seat:
 
     def _begun(self, flight: Flight) -> None:
         flight.begun = monotonic()
-        if flight.chunk.careful:
-            # Somebody may have to look when its time is over.
+        if flight.chunk.careful or self._crew.unopened:
+            # Somebody may have to look when its time is over; and a hub's owner asks nobody else.
             self._tell([Begun(self.number, flight.seq, flight.begun)])
 
     def _lose(self, cause: Cause) -> None:

@@ -142,20 +142,21 @@ class RemoteSeat(Seat):
         assert connection is not None
         if ready(0, connection):
             # It was cut while nothing ran: there is nothing else to be read.
-            self._lost()
+            self._lost(flight)
             return
         try:
             self._run_at(connection, flight)
         except Cut:
-            self._lost()
+            self._lost(flight)
 
-    def _lost(self) -> None:
+    def _lost(self, flight: Flight) -> None:
         self._disconnect()
         if self._away:
             # That was told when it was given up.
             self._server.look()
         else:
-            self._lose(Cause(f"the ppserver at {self.node} was lost", own=False))
+            said = self._crew.tails.last(flight.seq)
+            self._lose(Cause(f"the ppserver at {self.node} was lost", own=False, stderr=said))
 
     def _run_at(self, connection: Connection, flight: Flight) -> None:
         chunk = flight.chunk

@@ -16,6 +16,7 @@ from anypool._context import become_worker
 from anypool._cpus import usable_cpus
 from anypool._serve import RUN
 from anypool._serving import prepare, serve
+from anypool._task import become
 from anypool._threads import limit_threads
 from anypool._wire import Decoder, Kind, encode
 from anypool_serialize import initialize, loads
@@ -152,6 +153,7 @@ def begin(share: float) -> None:
     signal.signal(signal.SIGINT, _interrupted)
     _end_with_parent()
     become_worker(share)
+    become("parallel-python")
     limit_threads(share)
     # Only if a task has opened any, and before Python waits for the threads that work for them.
     importlib.import_module("multiprocessing.util").Finalize(None, _finish_pools, exitpriority=100)

@@ -24,6 +24,7 @@ from anypool._context import become_worker
 from anypool._errors import LauncherUnavailable, Unserializable, WorkerLost
 from anypool._launcher import Launcher, ProcessOptions, Traits, cpus
 from anypool._recipe import recipe
+from anypool._task import become
 from anypool._threads import limit_threads
 from anypool._wire import IN_BAND
 from anypool_serialize import dumps, initialize, loads
@@ -172,6 +173,7 @@ def _begin(setup: bytes, key: bytes, told: Any) -> None:
     try:
         initializer, initargs, env, folder, share = loads(setup)
         become_worker(share)
+        become("multiprocess")
         os.environ.update(env)
         limit_threads(share)
         if folder is not None:
