@@ -1,4 +1,4 @@
-"""What several threads of one process must not do to each other, and a thread that ends must not to its pool."""
+"""What several threads of one process must not do to each other, and what ends in one must not to what goes on."""
 
 from __future__ import annotations
 
@@ -246,3 +246,22 @@ def test_the_end_of_a_thread_of_a_hub_is_not_that_of_its_process(monkeypatch: py
         assert isinstance(outcomes[0], TaskTimeout)
         assert outcomes[1:] == [1, 2]
         assert forgotten == []
+
+
+def test_a_handler_that_strikes_where_a_serial_task_begins_leaves_the_callers_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from anypool import _context
+
+    begin = _context.entered.__enter__
+
+    def struck(self: _context.entered) -> None:
+        begin(self)
+        raise KeyboardInterrupt
+
+    before = _context.scope()
+    with get_pool("serial") as pool:
+        monkeypatch.setattr(_context.entered, "__enter__", struck)
+        with pytest.raises(KeyboardInterrupt):
+            pool.map(abs, [1])
+    assert (_context.scope(), current_task()) == (before, None)

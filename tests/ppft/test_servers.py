@@ -110,7 +110,8 @@ def test_a_task_that_ends_its_process_costs_only_itself(servers, secret):
         assert pool.map(abs, [-1]) == [1]
 
 
-def test_what_a_killed_server_ran_runs_elsewhere(servers, secret, tmp_path):
+@pytest.mark.parametrize("goes_by", ["end", "stop"])
+def test_what_a_server_ran_that_is_killed_or_hangs_runs_elsewhere(servers, secret, tmp_path, goes_by):
     stays, goes = servers(), servers()
     victim = goes.process.pid
 
@@ -120,11 +121,11 @@ def test_what_a_killed_server_ran_runs_elsewhere(servers, secret, tmp_path):
             time.sleep(60)
         return x
 
-    with remote(secret, stays, goes) as pool, within(30):
+    with remote(secret, stays, goes) as pool, within(40):
         result = pool.amap(f, range(6), chunksize=1)
         wait_until((tmp_path / "begun").exists)
-        goes.end()
-        assert result.get(timeout=20) == list(range(6))
+        getattr(goes, goes_by)()
+        assert result.get(timeout=30) == list(range(6))
         assert set(pool.map(where, range(4), chunksize=1)) == {stays.process.pid}
 
 
@@ -141,23 +142,6 @@ def test_with_the_last_server_killed_a_map_ends_with_its_reason(servers, secret,
         with pytest.raises(WorkerLost, match=f"no ppserver can be used at {server.address}"):
             result.get(timeout=30)
         pool.terminate()
-
-
-def test_what_a_stopped_server_ran_runs_elsewhere(servers, secret, tmp_path):
-    stays, hangs = servers(), servers()
-    victim = hangs.process.pid
-
-    def f(x: int) -> int:
-        if where() == victim:
-            (tmp_path / "begun").touch()
-            time.sleep(60)
-        return x
-
-    with remote(secret, stays, hangs) as pool, within(40):
-        result = pool.amap(f, range(6), chunksize=1)
-        wait_until((tmp_path / "begun").exists)
-        hangs.stop()
-        assert result.get(timeout=30) == list(range(6))
 
 
 @pytest.mark.slow

@@ -64,6 +64,16 @@ class entered:  # noqa: N801 - read as a phrase: with entered(scope)
         _here.reset(self._token)
 
 
+class unchanged:  # noqa: N801 - read as a phrase: with unchanged()
+    """After a block the scope is the one before it, wherever a signal's handler has struck in it."""
+
+    def __enter__(self) -> None:
+        self._before = _here.get()
+
+    def __exit__(self, *_: object) -> None:
+        _here.set(self._before)
+
+
 def context_with(scope: Scope | None) -> Context:
     """A copy of the calling context, in which this scope holds."""
     context = copy_context()

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from anypool._chunk import Body, Calling, Chunk, Direct, Mode, Outcomes
-from anypool._context import Scope, context_with
+from anypool._context import Scope, context_with, unchanged
 from anypool._crew import Begun, Event, Failed, Lost, OfOneKind, Replied
 from anypool._errors import WorkerLost
 from anypool._gate import Gate, Task, open_gate
@@ -96,7 +96,7 @@ class SerialCrew(_Local):
         if not self._waiting:
             return []
         flight = self._waiting.popleft()
-        with unmoved():
+        with unchanged(), unmoved():
             return [Replied(0, flight.seq, _run(flight.chunk, callers_own))]
 
     def kill(self, slot: int) -> None:

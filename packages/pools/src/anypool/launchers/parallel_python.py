@@ -131,7 +131,8 @@ class ParallelPython(ProcessOptions, Launcher):
             return _MISSING
         if other is None or _folder(other.origin) != _folder(ours.origin):
             where = "is missing" if other is None else f"at {other.origin} is another one's"
-            return f"launcher 'parallel-python' needs ppft alone: its module pp {where}; uninstall that, install ppft"
+            what = "uninstall that, or rename it if it is a file of yours, and install ppft"
+            return f"launcher 'parallel-python' needs ppft alone: its module pp {where}; {what}"
         return None
 
     def launch(self) -> PpftCrew:

@@ -164,7 +164,6 @@ class Faults(Kit):
         options = {"fate": fate, "at": 2}
         for _ in until_struck(fate, recipe):
             outcomes: list[Any] = pool.map(say_and_die_at, range(4), kwargs=options, retries=0, on_error="return")
-            assert outcomes[:2] == [0, 1]
             if isinstance(outcomes[2], WorkerLost):
                 assert "printed before the end" in outcomes[2].stderr
                 assert "complained before the end" in str(outcomes[2])
