@@ -17,6 +17,7 @@ from ppft_serving import SECRET, Link, PpServer, free_port, is_alive, secret_fil
 
 from anypool import LauncherUnavailable, ParallelPython, Pool, WorkerLost, get_pool
 from anypool._building import plan_of
+from anypool._ppft import crew, discovery
 
 
 @pytest.fixture
@@ -263,8 +264,10 @@ def test_only_pools_of_parallel_python_are_given_servers():
         pool.add_server("127.0.0.1:60000")
 
 
-def test_a_server_that_starts_later_is_discovered_and_one_that_leaves_costs_nothing(servers, secret):
+def test_a_server_that_starts_later_is_discovered_and_one_that_leaves_costs_nothing(servers, secret, monkeypatch):
     port = free_port()
+    # As often as that, for the test's sake.
+    monkeypatch.setattr(discovery, "_ASK_SECONDS", 0.5)
     with get_pool("parallel-python:1", discover=f"127.0.0.1:{port}", secret_file=secret) as pool, within(60):
         assert pool.map(abs, [-1]) == [1]
         server = servers(1, port, options=["-a", "-b", "127.255.255.255"])
@@ -280,9 +283,9 @@ def test_a_server_that_starts_later_is_discovered_and_one_that_leaves_costs_noth
         wait_until(lambda: len(pool) == len(pool.workers()) == 1, 30)
 
 
-@pytest.mark.slow
-def test_where_no_server_is_discovered_a_pool_of_none_is_refused(secret):
-    with within(30), pytest.raises(LauncherUnavailable, match="within 12 s"):
+def test_where_no_server_is_discovered_a_pool_of_none_is_refused(secret, monkeypatch):
+    monkeypatch.setattr(crew, "_DISCOVERY_SECONDS", 1.5)
+    with within(30), pytest.raises(LauncherUnavailable, match=r"within 1\.5 s"):
         get_pool("parallel-python", workers=0, discover=f"127.0.0.1:{free_port()}", secret_file=secret)
 
 
