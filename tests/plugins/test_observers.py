@@ -197,9 +197,11 @@ def test_what_the_input_raises_is_no_item_that_failed(recorder):
     assert recorder.of("item_failed") == []
 
 
-def test_a_lost_worker_is_told_with_its_cause_and_so_is_the_one_in_its_place(recorder, tmp_path):
+def test_a_lost_worker_is_told_with_its_cause_and_so_is_the_one_in_its_place(recorder, tmp_path, wait_until):
     with get_pool("process:2") as pool:
         assert pool.map(dies_once, [str(tmp_path)] * 40, range(40), chunksize=1) == list(range(40))
+        # Two, and the one that takes the place, which may come after all else is done.
+        wait_until(lambda: pool.map(abs, [1]) and len(recorder.of("worker_started")) == 3)
     (lost,) = recorder.of("worker_lost")
     assert "9" in lost["cause"]
     assert lost["host"] == os.uname().nodename
