@@ -8,6 +8,7 @@ import pickle
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def serve(given: Any) -> int:
         address = Address(given.host, listening.getsockname()[1])
         server = Server(workers, given.host, None, address.port, secret, given.exit_after, pid_file=given.pid_file)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        signal.signal(signal.SIGUSR1, lambda *_: server.print_stats())
+        signal.signal(signal.SIGUSR1, lambda *_: _print_stats(server))
         if given.discover:
             server.tell_where(address)
         print(f"ppserver at {address}, {workers} workers", flush=True)
@@ -64,6 +65,12 @@ def serve(given: Any) -> int:
                 _accept(listening, server.crun)
     server.destroy()
     return 0
+
+
+def _print_stats(server: Server) -> None:
+    server.print_stats()
+    # Nobody would see it in a file or a pipe before the server ends.
+    sys.stdout.flush()
 
 
 def _check(given: Any) -> None:
