@@ -27,7 +27,7 @@ def tiny(x: int) -> int:
 
 
 def with_numpy(x: int) -> int:
-    import numpy as np  # noqa: F401 - whose random state is then set as well
+    import numpy.random as _  # noqa: F401 - its state is then set as well; numpy itself imports it when it is used
 
     return x + 1
 
@@ -59,7 +59,7 @@ def warning(x: int) -> int:
 LOADS: dict[str, tuple[Callable[[int], Any], dict[str, Any]]] = {
     "seed": (tiny, {"seed": 1}),
     "seed, and rng() drawn from": (drawing, {"seed": 1}),
-    "seed, numpy imported": (with_numpy, {"seed": 1}),
+    "seed, numpy.random imported": (with_numpy, {"seed": 1}),
     "current_task()": (asking, {}),
     "a line printed": (printing, {}),
     "a record logged": (logging_one, {}),
