@@ -10,6 +10,7 @@ from _thread import allocate_lock
 from collections import deque
 
 from anypool import _task
+from anypool._imported import Finder
 from anypool._wire import Kind, Message
 
 TYPE_CHECKING = False
@@ -181,7 +182,8 @@ def begin(speaker: Speaker | None, *, forked: bool = False) -> None:
             if "logging" in sys.modules:
                 _rare("_relay_log").install(forked)
             else:
-                sys.meta_path.insert(0, _finder)
+                # To import it takes 15 ms, for which no worker waits that logs nothing.
+                Finder("logging", lambda _: _rare("_relay_log").install(forked=False)).begin()
             _begun.append(True)
 
 
@@ -222,28 +224,6 @@ def _watch_warnings() -> None:
             before(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
-
-
-class _Finder:
-    """Has records relayed from when somebody imports what makes them, for which no worker waits that logs nothing."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "logging":
-            return None
-        sys.meta_path.remove(self)
-        found = (finder.find_spec(name, path, target) for finder in sys.meta_path)
-        spec: Any = next(each for each in found if each is not None)
-        execute = spec.loader.exec_module
-
-        def execute_and_install(module: Any) -> None:
-            execute(module)
-            _rare("_relay_log").install(forked=False)
-
-        spec.loader.exec_module = execute_and_install
-        return spec
-
-
-_finder = _Finder()
 
 
 def _rare(module: str) -> Any:

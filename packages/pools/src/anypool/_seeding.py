@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import blake2b
-from importlib.util import find_spec
 from typing import Any
+
+from anypool._imported import Finder
 
 __all__: list[str] = []
 
@@ -88,8 +89,12 @@ def _standard(key: bytes) -> Iterator[None]:
 def _numpy(key: bytes) -> Iterator[None]:
     legacy = sys.modules.get(_LEGACY)
     if legacy is None:
-        with _once_imported(lambda module: _seed_numpy(module, key)):
+        finder = Finder(_LEGACY, lambda module: _seed_numpy(module, key))
+        finder.begin()
+        try:
             yield
+        finally:
+            finder.end()
         if (legacy := sys.modules.get(_LEGACY)) is not None:
             legacy.seed()
         return
@@ -103,36 +108,3 @@ def _numpy(key: bytes) -> Iterator[None]:
 
 def _seed_numpy(legacy: Any, key: bytes) -> None:
     legacy.seed([int.from_bytes(key[at : at + 4], "little") for at in range(0, len(key), 4)])
-
-
-@contextmanager
-def _once_imported(act: Callable[[Any], None]) -> Iterator[None]:
-    """Have `act(module)` called when numpy's random module is imported within the body."""
-    finder = _Finder(act)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        if finder in sys.meta_path:
-            sys.meta_path.remove(finder)
-
-
-class _Finder:
-    def __init__(self, act: Callable[[Any], None]) -> None:
-        self._act = act
-
-    def find_spec(self, name: str, *_: object) -> Any:
-        if name != _LEGACY:
-            return None
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
-        if spec is None or spec.loader is None:
-            return spec
-        execute, act = spec.loader.exec_module, self._act
-
-        def execute_and_act(module: Any) -> None:
-            execute(module)
-            act(module)
-
-        spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
-        return spec

@@ -11,6 +11,7 @@ from _thread import allocate_lock
 from struct import Struct
 
 from anypool import _linux
+from anypool._relay import wording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,8 +96,6 @@ class Saying(list["Entry"]):
 
     def append(self, entry: Entry) -> None:
         """Keep it, in both places."""
-        from anypool._relay import wording
-
         super().append(entry)
         if not self._asked:
             self._open, self._asked = _opened(self._place), True
