@@ -50,7 +50,9 @@ class ParallelPython(ProcessOptions, Launcher):
     def __post_init__(self) -> None:
         object.__setattr__(self, "servers", names_of("servers", self.servers))
         self._check_network()
-        none_here = self.is_remote and self.workers == 0
+        none_here = self.workers == 0
+        if none_here and not self.is_remote:
+            raise ValueError("workers must be at least 1, got 0; where ppservers do all, name them by servers=")
         if none_here:
             object.__setattr__(self, "workers", None)
         super().__post_init__()
