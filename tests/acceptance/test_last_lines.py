@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,22 @@ import pytest
 from anypool import WorkerLost, get_pool
 
 PROCESSES = ["process:1", "multiprocess:1", "parallel-python:1", "process:1/thread:1", "process:1/parallel-python:1"]
+
+
+def test_the_last_words_are_those_of_the_chunk_that_died() -> None:
+    with get_pool("process:2") as pool:
+        pool.map(lambda item: print("before"), range(8), chunksize=1)
+
+        def die() -> None:
+            print("printed")
+            logging.getLogger("dying").error("logged")
+            os.write(2, b"raw\n")
+            os.abort()
+
+        with pytest.raises(WorkerLost) as caught:
+            pool.submit(die).result(60)
+        assert caught.value.stderr == "printed\nERROR:dying:logged\nraw\n"
+        assert "the last that it said:\nprinted\n" in str(caught.value)
 
 
 def die_at_two(item: int) -> int:

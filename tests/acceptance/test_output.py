@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from anypool import Pool, WorkerLost, current_task, get_pool
+from anypool import Pool, current_task, get_pool
 
 LINES = 40_000
 BIG = 64 << 20
@@ -256,21 +256,6 @@ def test_a_warning_of_a_class_of_the_users_is_caught_as_that(pool: Pool) -> None
         warnings.simplefilter("error", OwnWarning)
         with pytest.raises(OwnWarning):
             pool.pipe(lambda: warnings.warn("mine", OwnWarning, stacklevel=1))
-
-
-def test_the_last_words_are_those_of_the_chunk_that_died(pool: Pool) -> None:
-    pool.map(lambda item: print("before"), range(8), chunksize=1)
-
-    def die() -> None:
-        print("printed")
-        logging.getLogger("dying").error("logged")
-        os.write(2, b"raw\n")
-        os.abort()
-
-    with pytest.raises(WorkerLost) as caught:
-        pool.submit(die).result(60)
-    assert caught.value.stderr == "printed\nERROR:dying:logged\nraw\n"
-    assert "the last that it said:\nprinted\n" in str(caught.value)
 
 
 def print_much_until_struck() -> str:

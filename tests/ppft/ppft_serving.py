@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from anypool import Pool, get_pool
 
 SECRET = "a secret of these tests"
 
@@ -129,3 +131,15 @@ class Link:
             thread.join(10)
         for each in self._sockets:
             each.close()
+
+
+def remote(secret: str, *servers: PpServer, workers: int = 0) -> Pool:
+    addresses = tuple(server.address for server in servers)
+    return get_pool("parallel-python", workers=workers, servers=addresses, secret_file=secret)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
